@@ -1,0 +1,31 @@
+"""Messages: one record per kind, the codec, errors as data."""
+
+from tractor.msg import types as types
+from tractor.msg._boxing import box as box
+from tractor.msg._boxing import cancelled_info as cancelled_info
+from tractor.msg._boxing import get_err_type as get_err_type
+from tractor.msg._boxing import reg_err_types as reg_err_types
+from tractor.msg._boxing import shorten as shorten
+from tractor.msg._boxing import unbox as unbox
+from tractor.msg._codec import HEADER as HEADER
+from tractor.msg._codec import decode_payload as decode_payload
+from tractor.msg._codec import decode_record as decode_record
+from tractor.msg._codec import encode_frame as encode_frame
+from tractor.msg._codec import encode_payload as encode_payload
+from tractor.msg._ext import EXT_CODE as EXT_CODE
+from tractor.msg._limits import MsgCodec as MsgCodec
+from tractor.msg._limits import MsgDec as MsgDec
+from tractor.msg._limits import apply_codec as apply_codec
+from tractor.msg._limits import current_codec as current_codec
+from tractor.msg._limits import current_limit as current_limit
+from tractor.msg._limits import limit_plds as limit_plds
+from tractor.msg._limits import mk_codec as mk_codec
+from tractor.msg._limits import mk_dec as mk_dec
+from tractor.msg._payload import ANY as ANY
+from tractor.msg._payload import PayloadType as PayloadType
+from tractor.msg._protocol import Dialogue as Dialogue
+from tractor.msg._protocol import Half as Half
+from tractor.msg._protocol import Role as Role
+from tractor.msg._ptr import NamespacePath as NamespacePath
+from tractor.msg._struct import DiffDump as DiffDump
+from tractor.msg._struct import Struct as Struct
