@@ -1,0 +1,167 @@
+"""Typed messages with one peer.
+
+Sending never tears a frame: a frame is queued whole or not at all, so a cancelled
+sender leaves the channel sound. The common case writes straight to the socket, with no
+task switch; what does not fit waits in the outbox, and the writer task sends it in as
+few writes as the kernel takes.
+
+One reader task fills a buffer, splits every complete frame in it and dispatches each
+record synchronously. A handler must not wait, and may raise `RemoteProtocolError`
+alone, which closes the channel.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from tractor._exceptions import RemoteProtocolError, TransportBroken, TransportClosed
+from tractor.ipc._framing import FrameSplitter
+from tractor.ipc._transport import Transport
+from tractor.msg import decode_record, encode_frame
+from tractor.msg.types import AnyRecord, Record
+
+HIGH_WATER: Final = 256 * 1024  # queued bytes above which `send` waits; docs/adr/0003
+
+
+class Channel:
+    """A connection that carries records; `run` must be running for it to work.
+
+    Attributes:
+        max_frame: Largest record in bytes, both ways.
+        closed: Why it carries nothing any more; `None` while it works.
+    """
+
+    def __init__(self, transport: Transport, *, max_frame: int) -> None:
+        self.max_frame = max_frame
+        self.closed: TransportClosed | None = None
+        self._transport = transport
+        self._outbox = bytearray()
+        self._wake_writer = trio.Event()
+        self._drained = trio.Event()  # set exactly while the outbox is empty
+        self._drained.set()
+        self._turns = trio.StrictFIFOLock()  # of senders that wait
+        self._broken: TransportBroken | None = None  # why nothing can be sent
+
+    # -- sending -----------------------------------------------------------------------
+
+    def send_nowait(self, record: Record) -> None:
+        """Send one record, or queue it whole; never waits.
+
+        Raises:
+            FrameTooLarge: It exceeds `max_frame`; nothing was sent.
+            TransportClosed: The channel is closed.
+        """
+        frame = encode_frame(record, self.max_frame)
+        self._raise_if_closed()
+        if self._outbox:
+            self._outbox += frame
+            return
+        sent = self._transport.send_nowait(frame)
+        if sent < len(frame):
+            self._outbox += memoryview(frame)[sent:]
+            self._drained = trio.Event()
+            self._wake_writer.set()
+
+    async def send(self, record: Record) -> None:
+        """Send one record; waits while too much is queued before it.
+
+        Records are sent in the order of the calls, also of calls that wait.
+
+        Raises:
+            FrameTooLarge: It exceeds `max_frame`; nothing was sent.
+            TransportClosed: The channel is closed.
+
+        Cancellation before the record is queued sends nothing; there is no other
+        point at which it can be cancelled.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if not (self.congested or self._turns.locked()):
+            self.send_nowait(record)
+            return
+        async with self._turns:
+            await self.wait_uncongested()
+            self.send_nowait(record)
+
+    @property
+    def congested(self) -> bool:
+        """Whether so much is queued that senders of payloads wait."""
+        return len(self._outbox) > HIGH_WATER
+
+    async def wait_uncongested(self) -> None:
+        """Wait until a payload may be queued, or for the end of the channel."""
+        while self.congested:
+            await self._drained.wait()
+
+    async def drain(self) -> None:
+        """Wait until everything queued is with the kernel, or the channel is closed."""
+        while self._outbox and self.closed is None:
+            await self._drained.wait()
+
+    # -- running -----------------------------------------------------------------------
+
+    async def run(self, dispatch: Callable[[AnyRecord], None]) -> TransportClosed:
+        """Read and write until the connection ends; says why it did.
+
+        Raises nothing but `trio.Cancelled`; in every case the channel is closed after.
+        """
+        try:
+            async with trio.open_nursery() as tasks:
+                tasks.start_soon(self._write)
+                reason = await self._read(dispatch)
+                self._close(reason)
+                tasks.cancel_scope.cancel()
+        finally:
+            self.close()
+        return self.closed or reason
+
+    async def _read(self, dispatch: Callable[[AnyRecord], None]) -> TransportClosed:
+        splitter = FrameSplitter(self.max_frame)
+        try:
+            while data := await self._transport.receive_some():
+                for frame in splitter.feed(data):
+                    dispatch(decode_record(frame))
+                    if self.closed is not None:
+                        return self.closed
+        except TransportClosed as exc:
+            return exc
+        except RemoteProtocolError as exc:
+            return TransportBroken(f"closed on a protocol error: {exc}")
+        if splitter.midway:
+            return TransportBroken("the peer closed in the middle of a frame")
+        return TransportClosed("the peer closed the channel")
+
+    @trio.lowlevel.enable_ki_protection  # as the reader, which is a service
+    async def _write(self) -> None:
+        try:
+            while True:
+                await self._wake_writer.wait()
+                self._wake_writer = trio.Event()
+                while self._outbox:
+                    await self._transport.send_ready()
+                    sent = self._transport.send_nowait(self._outbox)
+                    del self._outbox[:sent]
+                self._drained.set()
+        except TransportBroken as exc:
+            # Not the end of the channel: what the peer sent before it went is still to
+            # be read, and the reader finds the end. But a frame may be cut by now.
+            self._broken = exc
+            self._outbox.clear()
+            self._drained.set()
+
+    # -- closing -----------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close it now; what is queued is dropped. Idempotent."""
+        self._close(TransportClosed("the channel was closed on this side"))
+
+    def _close(self, reason: TransportClosed) -> None:
+        if self.closed is None:
+            self.closed = reason
+            self._outbox.clear()
+            self._drained.set()
+            self._transport.close()
+
+    def _raise_if_closed(self) -> None:
+        if (reason := self.closed or self._broken) is not None:
+            raise type(reason)(str(reason))
