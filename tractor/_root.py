@@ -1,0 +1,229 @@
+"""Booting a tree: `open_root_actor`, and `open_nursery` which does so when needed."""
+
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import FrameType
+from typing import Any
+from uuid import uuid4
+
+import trio
+
+from tractor._exceptions import RuntimeFailure
+from tractor._types import Aid, Graces
+from tractor.log import get_console_log
+from tractor.msg.types import MainModule, RuntimeVars
+from tractor.runtime import (
+    Actor,
+    ActorNursery,
+    Exposure,
+    check_modules,
+    claim,
+    main_origin,
+    maybe_actor,
+    open_actor_nursery,
+    release,
+)
+from tractor.spawn import DEFAULT_BACKEND, get_backend
+
+SPAWN_METHOD_VARIABLE = "TRACTOR_SPAWN_METHOD"
+
+
+@asynccontextmanager
+async def open_root_actor(  # noqa: PLR0913 (keyword options of the public interface)
+    *,
+    name: str = "root",
+    start_method: str | None = None,
+    enable_modules: Iterable[str] = (),
+    loglevel: str | None = None,
+    graces: Graces | None = None,
+    max_frame: int | None = None,
+    boot_timeout: float | None = None,
+    max_children: int | None = None,
+    max_depth: int | None = None,
+) -> AsyncIterator[Actor]:
+    """Run the root of a tree of actors around the block.
+
+    SIGTERM cancels the block and, once the tree is down, leaves it with
+    ``SystemExit(143)``.
+
+    Args:
+        name: Need not be unique.
+        start_method: Key of the spawn backend that the tree uses by default. The
+            environment variable ``TRACTOR_SPAWN_METHOD`` wins over it.
+        enable_modules: Modules whose functions other actors may call here.
+        loglevel: Level of the `tractor` logger, for the whole tree.
+        graces: Seconds for each rung of the kill ladder.
+        max_frame: Largest message in bytes; 16 MiB by default.
+        boot_timeout: Seconds from the start of a child to its readiness; 20 by
+            default.
+        max_children: Most children that an actor may have at once; by default as
+            many as the system allows.
+        max_depth: Most levels below the root, likewise.
+
+    Raises:
+        RuntimeFailure: An actor runs in this interpreter already, or a child
+            re-imports a program that has no ``__main__`` guard.
+        BackendUnavailable: The spawn backend cannot work here.
+        ValueError: There is no such spawn backend, or a number is out of range.
+
+    Cancellation: the actor's own tasks are cancelled and ended before the block is
+    left; nothing of the runtime remains.
+    """
+    numbers = (max_frame, boot_timeout, max_children, max_depth)
+    actor = _make_root(name, start_method, enable_modules, loglevel, graces, *numbers)
+    claim(actor)
+    try:
+        if loglevel is not None:
+            get_console_log(loglevel)
+        actor.exposure.load()
+        with actor.lifetime_stack, _on_ctrl_c(actor), _on_sigterm(actor) as terminated:
+            async with actor.running_services():
+                try:
+                    with actor.cancel_scope:
+                        yield actor
+                finally:
+                    await _end_tasks(actor)
+        if terminated.is_set():
+            raise SystemExit(128 + signal.SIGTERM)
+    finally:
+        release()
+        actor.released.set()
+
+
+@asynccontextmanager
+async def open_nursery(**kwargs: Any) -> AsyncIterator[ActorNursery]:
+    """Open a scope that owns actors; none of them outlives the block.
+
+    Leaving the block normally waits for its actors to end. An error in the block or
+    in an actor stops all of them at once, and is raised when they are gone: one error
+    bare, several as an `ExceptionGroup`.
+
+    Args:
+        **kwargs: For `open_root_actor`, which runs around the nursery where no actor
+            runs yet.
+
+    Raises:
+        TypeError: `kwargs` are given where an actor runs already.
+        RuntimeFailure: The actor of this interpreter runs in another thread.
+
+    Cancellation: every actor is stopped within the bound of the ladder (3 s by
+    default).
+    """
+    while (actor := maybe_actor()) is not None and actor.in_transition:
+        await actor.wait_transition()  # another task of this loop boots or ends it
+    if actor is None:
+        async with open_root_actor(**kwargs) as root:
+            async with open_actor_nursery(root) as an:
+                yield an
+            # Other tasks may have found the runtime that this one has booted.
+            await root.wait_unused()
+        return
+    if not actor.runs_here:
+        msg = (
+            f"actor {actor.aid.reprol()!r} runs in the loop of another thread; "
+            "an interpreter has one actor: open the nursery in that loop"
+        )
+        raise RuntimeFailure(msg)
+    if kwargs:
+        msg = (
+            f"actor {actor.aid.reprol()!r} runs already, so open_nursery() takes no "
+            f"options here; give {', '.join(kwargs)} to open_root_actor()"
+        )
+        raise TypeError(msg)
+    async with open_actor_nursery(actor) as an:
+        yield an
+
+
+def _make_root(
+    name: str,
+    start_method: str | None,
+    enable_modules: Iterable[str],
+    loglevel: str | None,
+    graces: Graces | None,
+    *numbers: float | None,
+) -> Actor:
+    method = os.environ.get(SPAWN_METHOD_VARIABLE) or start_method or DEFAULT_BACKEND
+    get_backend(method)
+    aid = Aid(name, uuid4().hex, os.getpid())
+    names = ("max_frame", "boot_timeout", "max_children", "max_depth")
+    options: dict[str, Any] = dict(zip(names, numbers, strict=True))
+    for option, value in options.items():
+        if value is not None and not value > 0:
+            msg = f"{option} must be > 0, not {value!r}"
+            raise ValueError(msg)
+    runtime_vars = RuntimeVars(
+        root=aid,
+        start_method=method,
+        loglevel=loglevel,
+        graces=graces or Graces(),
+        **{key: value for key, value in options.items() if value is not None},
+    )
+    main_name, main_file = main_origin()
+    main_path = os.fsencode(os.path.abspath(main_file)) if main_file else None
+    main = MainModule(main_name, main_path)
+    return Actor(aid, runtime_vars, Exposure(check_modules(enable_modules)), main)
+
+
+async def _end_tasks(actor: Actor) -> None:
+    """End what the actor still serves, within the cancel grace."""
+    if not actor.peers:
+        return
+    actor.cancel_soon()
+    with trio.move_on_after(actor.graces.cancel, shield=True):
+        await actor.wait_tasks()
+
+
+@contextmanager
+def _on_sigterm(actor: Actor) -> Iterator[threading.Event]:
+    """Make SIGTERM cancel the root, where nobody else handles it."""
+    terminated = threading.Event()
+    free = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    )
+    if not free:
+        yield terminated
+        return
+    token = trio.lowlevel.current_trio_token()
+
+    def handler(_signum: int, _frame: object) -> None:
+        terminated.set()
+        token.run_sync_soon(actor.cancel_soon)
+
+    signal.signal(signal.SIGTERM, handler)
+    try:
+        yield terminated
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
+def _on_ctrl_c(actor: Actor) -> Iterator[None]:
+    """Make the second Ctrl-C in a row kill what the first one asked to stop."""
+    raises = signal.getsignal(signal.SIGINT)
+    main_thread = threading.current_thread() is threading.main_thread()
+    if not (main_thread and callable(raises)):
+        yield
+        return
+    token = trio.lowlevel.current_trio_token()
+    last = -math.inf
+
+    def handler(signum: int, frame: FrameType | None) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if actor.stopping or now - last < actor.graces.bound:
+            token.run_sync_soon(actor.lose_patience)
+        last = now
+        raises(signum, frame)
+
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is handler:
+            signal.signal(signal.SIGINT, raises)

@@ -1,0 +1,34 @@
+"""The actor runtime: identity, calling, serving, supervision."""
+
+from tractor.runtime._actor import Actor as Actor
+from tractor.runtime._context import Context as Context
+from tractor.runtime._context import Unresolved as Unresolved
+from tractor.runtime._context import current_ipc_ctx as current_ipc_ctx
+from tractor.runtime._endpoint import context as context
+from tractor.runtime._exposure import MAIN as MAIN
+from tractor.runtime._exposure import REPLAYED_MAIN as REPLAYED_MAIN
+from tractor.runtime._exposure import Exposure as Exposure
+from tractor.runtime._exposure import check_modules as check_modules
+from tractor.runtime._exposure import main_origin as main_origin
+from tractor.runtime._exposure import path_of as path_of
+from tractor.runtime._flow import StreamStatistics as StreamStatistics
+from tractor.runtime._heartbeat import Heartbeat as Heartbeat
+from tractor.runtime._heartbeat import open_heartbeat as open_heartbeat
+from tractor.runtime._monitor import Down as Down
+from tractor.runtime._monitor import monitor as monitor
+from tractor.runtime._nursery import ActorNursery as ActorNursery
+from tractor.runtime._nursery import open_actor_nursery as open_actor_nursery
+from tractor.runtime._peer import Peer as Peer
+from tractor.runtime._portal import Portal as Portal
+from tractor.runtime._state import claim as claim
+from tractor.runtime._state import current_actor as current_actor
+from tractor.runtime._state import get_runtime_vars as get_runtime_vars
+from tractor.runtime._state import is_root_process as is_root_process
+from tractor.runtime._state import maybe_actor as maybe_actor
+from tractor.runtime._state import orphans as orphans
+from tractor.runtime._state import release as release
+from tractor.runtime._state import set_replaying as set_replaying
+from tractor.runtime._stream import MsgStream as MsgStream
+from tractor.runtime._supervised import ChildInfo as ChildInfo
+from tractor.runtime._supervisor import Supervisor as Supervisor
+from tractor.runtime._supervisor import open_supervisor as open_supervisor

@@ -1,0 +1,84 @@
+"""Waiting for the outcome of a call, and for the turn to make one."""
+
+from typing import Any
+
+import trio
+from msgspec import Raw
+
+from tractor.msg import types as t
+
+
+class Call:
+    """One call of ours that waits for its outcome."""
+
+    __slots__ = ("_error", "_settled", "_task", "_value")
+
+    def __init__(self) -> None:
+        self._settled = False
+        self._value = t.EMPTY
+        self._error: Exception | None = None
+        self._task: trio.lowlevel.Task | None = None
+
+    def settle(self, value: Raw, error: Exception | None = None) -> None:
+        """The outcome is known; the first one counts."""
+        if self._settled:
+            return
+        self._settled, self._value, self._error = True, value, error
+        if self._task is not None:
+            trio.lowlevel.reschedule(self._task)
+            self._task = None
+
+    async def wait(self) -> Raw:
+        """The result; one task at a time. Cancellation loses nothing."""
+        if not self._settled:
+            self._task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
+        # Once raised, an error holds the frames that hold it, until the next garbage
+        # collection: hence it is given away, and deleted here.
+        error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error
+        return self._value
+
+    def _abort(self, _: Any) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+
+class Turns:
+    """A queue of tasks in which nobody overtakes.
+
+    They are woken one by one, each when the one before it runs again: trio runs tasks
+    that are woken together in either order.
+    """
+
+    __slots__ = ("_called", "_lot", "_open")
+
+    def __init__(self) -> None:
+        self._lot = trio.lowlevel.ParkingLot()
+        self._called = 0  # woken, and not running yet
+        self._open = False
+
+    @property
+    def pending(self) -> bool:
+        """Whether somebody is before whoever comes now."""
+        return self._called > 0 or len(self._lot) > 0
+
+    async def wait(self) -> None:
+        """Wait for one's turn; cancellation gives up the place."""
+        if not self._open:
+            await self._lot.park()
+            self._called -= 1
+
+    def next(self) -> None:
+        """Let the first one in line go, unless one is on its way."""
+        if not self._called:
+            self._called = len(self._lot.unpark())
+
+    def open(self) -> None:
+        """Let everybody go, now and later."""
+        self._open = True
+        self._called += len(self._lot.unpark_all())

@@ -1,0 +1,253 @@
+"""Serving: what happens in the callee between `Start` and the outcome.
+
+Calls of one peer start in the order in which they arrive. trio runs the tasks of one
+scheduling pass in either order, and so a task is spawned for the first call only; each
+task spawns the next one just before its own function begins.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+
+from tractor._exceptions import FrameTooLarge, RemoteProtocolError, TransportClosed
+from tractor._instrument import hub
+from tractor._types import Aid, ErrorInfo, Graces, Uid
+from tractor.ipc import Channel
+from tractor.log import get_logger
+from tractor.msg import ANY, box, cancelled_info, shorten
+from tractor.msg import types as t
+from tractor.runtime._dialogue import DialogueEnd
+from tractor.runtime._exposure import Exposure
+from tractor.runtime._linking import serve_context
+from tractor.runtime._signature import call_types
+from tractor.runtime._state import current_invocation
+from tractor.trionics import masked_error
+
+if TYPE_CHECKING:
+    from tractor.runtime._context import Context
+
+log = get_logger("rpc")
+
+
+class Host(Protocol):
+    """What serving needs of the actor that it serves."""
+
+    @property
+    def aid(self) -> Aid:
+        """Its identity."""
+        ...
+
+    @property
+    def exposure(self) -> Exposure:
+        """The functions that it serves."""
+        ...
+
+    @property
+    def graces(self) -> Graces:
+        """Seconds for each rung of the ladder."""
+        ...
+
+    def spawn(self, fn: Callable[..., Any], *args: Any, name: str) -> None:
+        """Run `fn(*args)` as a task of the actor."""
+        ...
+
+
+class Invocation:
+    """One function running here for a peer.
+
+    Attributes:
+        scope: Cancelled when the caller, or whoever stops the actor, asks.
+        canceller: Who asked; `None` while nobody has.
+        deadline: trio time at which whoever asked cuts it off.
+        context: Our end, when it is the callee of a context.
+    """
+
+    __slots__ = ("canceller", "context", "deadline", "scope", "start")
+
+    def __init__(self, start: t.Start) -> None:
+        self.start = start
+        self.scope = trio.CancelScope()
+        self.canceller: Uid | None = None
+        self.deadline = float("inf")
+        self.context: Context | None = None
+
+    def cancel(self, canceller: Uid, seconds: float) -> None:
+        """Ask it to end within `seconds`; the first canceller stays on record."""
+        if self.canceller is None:
+            self.canceller = canceller
+        self.deadline = min(self.deadline, trio.current_time() + seconds)
+        self.scope.cancel(reason=f"asked by actor {canceller[0]!r}")
+
+    @property
+    def path(self) -> str:
+        """``module.function``, for messages."""
+        return f"{self.start.ns}.{self.start.func}"
+
+    def arguments(self) -> tuple[list[Any], dict[str, Any]]:
+        """What it was called with.
+
+        Raises:
+            MsgTypeError: They are not valid msgpack.
+        """
+        args, kwargs = ANY.decode(self.start.params, f"an argument of {self.path!r}")
+        return args, kwargs
+
+
+class Server:
+    """The functions that run here for one peer.
+
+    Attributes:
+        invocations: By ``cid``; gone from here once the outcome is sent.
+        ends: Ends of contexts on this channel, by ``cid``; shared with the peer.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        peer_uid: Uid,
+        channel: Channel,
+        ends: dict[int, DialogueEnd],
+    ) -> None:
+        self.invocations: dict[int, Invocation] = {}
+        self.host = host
+        self.peer_uid = peer_uid
+        self.channel = channel
+        self.ends = ends
+        self._waiting: deque[Invocation] = deque()
+        self._closed: Uid | None = None
+        self._idle = trio.Event()
+        self._idle.set()
+
+    def on_start(self, record: t.Start) -> None:
+        """A peer calls a function."""
+        invocation = Invocation(record)
+        if self._closed is not None:
+            what = f"{invocation.path!r}, called while its actor stops,"
+            info = cancelled_info(self.host.aid.uid, self._closed, what)
+            self._answer_now(t.Error(record.cid, info))
+            return
+        self.invocations[record.cid] = invocation
+        if self._idle.is_set():
+            self._idle = trio.Event()
+        self._waiting.append(invocation)
+        if len(self._waiting) == 1:
+            self._spawn_next()
+
+    def on_cancel(self, record: t.Cancel) -> None:
+        """A peer takes a call back; one that has ended already is no matter."""
+        if (invocation := self.invocations.get(record.cid)) is None:
+            return
+        if (end := self.ends.get(record.cid)) is not None:
+            end.on_record(record)
+        invocation.cancel(record.canceller, record.seconds)
+        if end is not None:
+            end.wake()  # after that, so only tasks that are shielded from it look
+        self._answer_now(t.CancelAck(record.cid))
+
+    def close(self, canceller: Uid, seconds: float) -> None:
+        """Cancel everything that runs here and refuse what comes later."""
+        if self._closed is None:
+            self._closed = canceller
+        for invocation in self.invocations.values():
+            invocation.cancel(canceller, seconds)
+
+    async def wait_idle(self) -> None:
+        """Wait until nothing runs here."""
+        await self._idle.wait()
+
+    def running(self) -> list[str]:
+        """Names of the functions that run here."""
+        return [invocation.path for invocation in self.invocations.values()]
+
+    def _spawn_next(self) -> None:
+        invocation = self._waiting[0]
+        self.host.spawn(self._serve, invocation, name=invocation.path)
+
+    async def _serve(self, invocation: Invocation) -> None:
+        self._waiting.popleft()
+        if self._waiting:
+            self._spawn_next()
+        current_invocation.set(invocation)
+        cid = invocation.start.cid
+        if hub.active:
+            start = invocation.start
+            hub.emit("task_start", self.host.aid, ns=start.ns, func=start.func, cid=cid)
+        try:
+            record = await self._outcome(invocation)
+            # In line with all that is sent: a flood of results stops no stream.
+            await self._answer(record)
+        finally:
+            del self.invocations[cid]
+            if (end := self.ends.pop(cid, None)) is not None:
+                end.finish()
+            if not self.invocations:
+                self._idle.set()
+        if hub.active:
+            ok = isinstance(record, t.Return)
+            hub.emit("task_end", self.host.aid, cid=cid, ok=ok)
+
+    async def _outcome(self, invocation: Invocation) -> t.Return | t.Error:
+        cid = invocation.start.cid
+        try:
+            with invocation.scope:
+                try:
+                    return t.Return(cid, await self._call(invocation))
+                except (trio.Cancelled, BaseExceptionGroup) as exc:
+                    if (masked := masked_error(exc)) is None:
+                        raise
+                    return t.Error(cid, self._box(masked, invocation))
+        except trio.Cancelled as exc:
+            if trio.current_effective_deadline() == -math.inf:
+                raise  # the actor's own end, not this call's
+            return t.Error(cid, self._box(exc, invocation))  # one that got loose
+        except BaseException as exc:  # noqa: BLE001 (the caller raises it)
+            # Whatever it is, SystemExit and KeyboardInterrupt included, it is the
+            # caller's to see: a function that is called never ends its actor.
+            return t.Error(cid, self._box(exc, invocation))
+        if (broken := self._protocol_error(invocation)) is not None:
+            return t.Error(cid, self._box(broken, invocation))
+        what = f"{invocation.path!r}"
+        info = cancelled_info(self.host.aid.uid, invocation.canceller, what)
+        return t.Error(cid, info)
+
+    async def _call(self, invocation: Invocation) -> Any:
+        start = invocation.start
+        fn = self.host.exposure.resolve(start.ns, start.func, start.kind)
+        if start.kind != t.CALL:
+            return await serve_context(self, invocation, fn)
+        args, kwargs = invocation.arguments()
+        args, kwargs = call_types(fn).converted(args, kwargs, invocation.path)
+        result = await fn(*args, **kwargs)
+        return ANY.encode(result, f"the result of {invocation.path!r}")
+
+    def _protocol_error(self, invocation: Invocation) -> Exception | None:
+        """Why a context was stopped, when its caller broke the protocol."""
+        ctx = invocation.context
+        error = ctx.maybe_error if ctx is not None else None
+        return error if isinstance(error, RemoteProtocolError) else None
+
+    def _box(self, exc: BaseException, invocation: Invocation) -> ErrorInfo:
+        return box(exc, self.host.aid.uid, canceller=invocation.canceller)
+
+    def _answer_now(self, record: t.Record) -> None:
+        with suppress(TransportClosed):
+            self.channel.send_nowait(record)
+
+    async def _answer(self, record: t.Return | t.Error) -> None:
+        try:
+            await self.channel.send(record)
+        except TransportClosed:
+            log.runtime("nobody is left to answer: %s", type(record).__name__)
+        except FrameTooLarge as exc:
+            # The outcome does not fit into a frame; that is an outcome, too.
+            error = (
+                record.error
+                if isinstance(record, t.Error)
+                else box(exc, self.host.aid.uid)
+            )
+            with suppress(TransportClosed):
+                self.channel.send_nowait(t.Error(record.cid, shorten(error)))
