@@ -1,0 +1,182 @@
+"""Every program of examples/ does what it says, in bounded time, and leaves nothing."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+from tractor.spawn import Traits
+
+ROOT: Final = Path(__file__).parents[1]
+EXAMPLES: Final = sorted((ROOT / "examples").glob("*.py"))
+TIMEOUT: Final = 60  # seconds; a safety net, all of them take a few
+
+
+class Expected(NamedTuple):
+    """What a program prints, in order, and what it needs for that."""
+
+    phrases: tuple[str, ...]
+    args: tuple[str, ...] = ()
+    traits: tuple[str, ...] = ()  # of the spawn backend
+
+
+EXPECTED: Final = {
+    "broadcast": Expected(
+        (
+            "reading 152 is 6.18: leave the house!",
+            "the peak was at 7.53",
+            "the archivist: this subscriber fell behind and lost 235 items",
+            "the archivist stored 64",
+        )
+    ),
+    "cancellation": Expected(
+        (
+            "the call was cancelled in",
+            "its clean-up ran over there: True",
+            "the stubborn actor was gone after 2.",
+        ),
+        traits=("can_kill",),
+    ),
+    "daemon_and_result": Expected(
+        (
+            "apples at the keeper: 7",
+            "apples here: 0",
+            "weights: [9, 5]",
+            "nobody is left",
+        )
+    ),
+    "dialogue": Expected(
+        (
+            "think of a number from 1 to 100",
+            "is it 83? yes",
+            "questions: 7",
+            "ended with: CheatError('it is not above 100 and not below 101')",
+            "the game was self-cancelled",
+            "stopped by root after 4 questions",
+        )
+    ),
+    "error_tree": Expected(
+        (
+            "leaves: 4",
+            "the root was told of a BlightError",
+            "by way of root.b.a > root.b",
+            "error_tree.py",
+            "cleaned up: root.a root.a.a root.a.b root.b root.b.a root.b.b",
+            "ms after the error no actor was left",
+        )
+    ),
+    "errors": Expected(
+        (
+            "caught: OutOfStockError",
+            "from actor shop",
+            "unwrapped: OutOfStockError('pear', 3)",
+            "over there: ValueError: no price for a plum",
+            "values: (ValueError('no melons'),)",
+            "stock: (OutOfStockError('melon', 2),)",
+            "the nursery raised: OutOfStockError",
+            "its actors were stopped: True",
+        )
+    ),
+    "hello": Expected(("adder (pid", "says 2 + 3 = 5", "the adder is gone")),
+    "log_pipeline": Expected(
+        (
+            "requests by status: {0: 1, 200: 3167, 503: 32}",
+            "most failures: [('/7', 3)]",
+            "unread at the end of the pause: 64",
+        )
+    ),
+    "nested_tree": Expected(
+        (
+            "sums of squares: [5, 13]",
+            "ValueError came by way of worker of -4 > manager a",
+            "died unexpectedly: signal SIGKILL",
+            "of its 2 workers 0 live after 0.",
+        ),
+        traits=("own_process",),
+    ),
+    "no_orphans": Expected(
+        ("killing the root", "all 3 children were gone after"),
+        traits=("own_process",),
+    ),
+    "one_shot": Expected(("97 is prime: True", "1000036000099 is prime: False")),
+    "typed_payloads": Expected(
+        (
+            "on the menu: pancakes soup",
+            "not sent: an item of",
+            "Expected `int`, got `str` - at `$.guests`",
+            "name='flour', amount=Fraction(4, 3), unit=<Unit.CUP: 'cup'>",
+            "cups: Fraction(4, 3)",
+            "over there: MsgTypeError:",
+            "its class: <class 'tractor._exceptions.MsgTypeError'>",
+            "each of us pays: (3, 1)",
+        )
+    ),
+    "wordcount": Expected(
+        (
+            "60 files",
+            "most frequent:",
+            "is killed in the middle of a call",
+            "kill to error",
+            "nothing is left behind",
+        ),
+        args=("--limit", "60", "--workers", "2"),
+    ),
+}
+
+
+def run(path: Path, *args: str, **env: str) -> "subprocess.CompletedProcess[str]":
+    """Run a program as a reader would, from another folder than its own."""
+    return subprocess.run(
+        [sys.executable, path, *args],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+        text=True,
+        timeout=TIMEOUT,
+    )
+
+
+def cases() -> Iterator[Any]:
+    """Each program, marked with the traits that it needs."""
+    for path in EXAMPLES:
+        traits = EXPECTED[path.stem].traits if path.stem in EXPECTED else ()
+        marks = [pytest.mark.requires_trait(trait) for trait in traits]
+        yield pytest.param(path, id=path.stem, marks=marks)
+
+
+@pytest.mark.parametrize("path", list(cases()))
+def test_example_runs_and_prints_what_it_promises(
+    path: Path, start_method: str, traits: Traits
+) -> None:
+    """Each program ends with exit code 0, and what it prints has the key phrases.
+
+    That no process is left is the `census` fixture's to see.
+    """
+    expected = EXPECTED[path.stem]
+    args = expected.args
+    if path.stem == "wordcount":
+        args += ("--spawn-backend", start_method)
+    done = run(path, *args, TRACTOR_SPAWN_METHOD=start_method)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    left = done.stdout
+    for phrase in expected.phrases:
+        assert phrase in left, f"{phrase!r} is not in the rest of:\n{done.stdout}"
+        left = left.partition(phrase)[2]
+    if path.stem == "wordcount" and traits.own_process:
+        assert "its caller got ActorDied" in done.stdout
+
+
+def test_every_example_has_its_expectation() -> None:
+    """No program of examples/ is without phrases, and no phrases without program."""
+    assert set(EXPECTED) == {path.stem for path in EXAMPLES}
+
+
+def test_wordcount_refuses_an_unknown_backend() -> None:
+    """A wrong key ends the demonstration with the list of those that work here."""
+    done = run(ROOT / "examples/wordcount.py", "--spawn-backend", "steam")
+    assert done.returncode == 2
+    assert "invalid choice: 'steam' (choose from" in done.stderr
