@@ -230,7 +230,8 @@ trio.run = run
 HANGS_AT_IMPORT: Final = """
 import time, tests._misbehaviours
 tests._misbehaviours.ring({bell!r})
-time.sleep(3600)
+while True:
+    time.sleep(0.05)
 """
 FAILS_AT_IMPORT: Final = """
 import sys

@@ -14,9 +14,10 @@ import pytest
 # A unit is a file or folder of `tractor`. It may import the units of the layers above
 # it in this table, and itself.
 LAYERS: Final = (
-    (0, "_types _exceptions log _instrument trionics"),  # here: those to the left, too
+    # In this one layer they may import those to the left, too.
+    (0, "_types _exceptions log _instrument trionics _proc _census"),
     (1, "msg"),
-    (2, "ipc spawn"),
+    (2, "interp ipc spawn"),
     (3, "runtime"),
     (4, "discovery"),
     (5, "_root _child"),

@@ -7,17 +7,18 @@ or raise anything, and a failure is reported with the stage in which it happened
 Backends name this module by string and never import it.
 """
 
-import faulthandler
 import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import trio
 
@@ -38,6 +39,9 @@ from tractor.runtime import (
     set_replaying,
 )
 from tractor.spawn import hold
+
+if TYPE_CHECKING:
+    from tractor.interp import Warden
 
 log = get_logger("child")
 
@@ -60,17 +64,27 @@ def run_process(link: socket.socket) -> int:
     # Ctrl-C is the root's; this actor hears of it from its parent. A handler and not
     # SIG_IGN, which the programs that it starts would inherit.
     signal.signal(signal.SIGINT, lambda _signum, _frame: None)
+    # Local: sub-interpreters have neither the need for it nor the right to it.
+    import faulthandler
+
     # A crash writes its tracebacks where the parent finds them; see `ActorDied`.
     faulthandler.enable(STDERR)
-    return run_actor(link, in_process=True)
+    return run_actor(link, _handle_sigterm)
 
 
-def run_actor(link: socket.socket, *, in_process: bool) -> int:
+def make_host() -> None:
+    """Let this sub-interpreter host actors; `tractor.interp.host` runs one."""
+    from tractor import interp  # local: processes have no need for it
+
+    interp.prepare(lambda link, warden: run_actor(link, partial(_obey_warden, warden)))
+
+
+def run_actor(link: socket.socket, on_serving: Callable[[Actor], None]) -> int:
     """Boot from the link and serve until the parent, or somebody, asks to stop.
 
     Args:
         link: The child's end of the link; owned by this call.
-        in_process: Whether the process and its signals are this actor's own.
+        on_serving: Called in its loop; lets whoever hosts it stop it, too.
 
     Returns:
         An exit code: 0, or 1 when it did not boot, and the parent has the error.
@@ -90,7 +104,7 @@ def run_actor(link: socket.socket, *, in_process: bool) -> int:
         if actor is None:
             return BOOT_FAILED
         try:
-            trio.run(_serve, actor, spec.parent, link, in_process)
+            trio.run(_serve, actor, spec.parent, link, on_serving)
         finally:
             release()
     return 0
@@ -111,7 +125,7 @@ def _boot(boot: BlockingLink, spec: t.SpawnSpec) -> Actor | None:
         actor = Actor(aid, spec.runtime_vars, exposure, spec.main, spec.depth)
         claim(actor)
     except BaseException as exc:  # noqa: BLE001 (the parent raises it)
-        error = box(exc, spec.aid.uid)
+        error = box(_advised(exc), spec.aid.uid)
         with suppress(OSError):
             try:
                 boot.send(t.BootError(stage, error))
@@ -119,6 +133,18 @@ def _boot(boot: BlockingLink, spec: t.SpawnSpec) -> Actor | None:
                 boot.send(t.BootError(stage, shorten(error)))
         return None
     return actor
+
+
+def _advised(exc: BaseException) -> BaseException:
+    """With what to try, where a module was not made for sub-interpreters."""
+    if isinstance(exc, ImportError) and "loading in subinterpreters" in str(exc):
+        msg = (
+            f"{exc}: start this actor with start_method='subint_legacy' or on a "
+            "process backend, or name the module in "
+            "proc_kwargs={'private_copies': [...]}"
+        )
+        return ImportError(msg, name=exc.name, path=exc.path)
+    return exc
 
 
 def _import(spec: t.SpawnSpec) -> Exposure:
@@ -173,7 +199,10 @@ def _find_code(name: str, path: str) -> tuple[Any, str]:
 
 
 async def _serve(
-    actor: Actor, parent: Aid, link: socket.socket, in_process: bool
+    actor: Actor,
+    parent: Aid,
+    link: socket.socket,
+    on_serving: Callable[[Actor], None],
 ) -> None:
     """The life of a child actor, from Ready to Bye."""
     channel = Channel(SocketTransport(link), max_frame=actor.runtime_vars.max_frame)
@@ -181,8 +210,7 @@ async def _serve(
         actor, parent, channel, opens_even=False, on_cancel_actor=actor.cancel_soon
     )
     actor.parent = peer
-    if in_process:
-        _handle_sigterm(actor)
+    on_serving(actor)
     async with actor.running_services():
         actor.add_peer(peer)
         actor.spawn(_follow_parent, actor, peer, name="watch of the parent")
@@ -234,6 +262,25 @@ def _handle_sigterm(actor: Actor) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, handler)
+
+
+def _obey_warden(warden: "Warden", actor: Actor) -> None:
+    """Let the helper thread of a sub-interpreter do what signals do to a process."""
+    token = trio.lowlevel.current_trio_token()
+
+    def soon(fn: Callable[[], object]) -> Callable[[], None]:
+        def call() -> None:
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(fn)
+
+        return call
+
+    warden.serve(
+        cancel=soon(actor.cancel_soon),
+        asked=lambda: actor.cancel_called,
+        insist=soon(actor.insist),
+        cut_off=actor.cut_off,
+    )
 
 
 if __name__ == "__main__":

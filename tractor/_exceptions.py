@@ -93,6 +93,13 @@ class SpawnTimeout(SpawnError):
     """A child was alive but not ready within the boot time-out, and was killed."""
 
 
+class Interrupted(BaseException):
+    """Raised in an actor in a sub-interpreter that did not stop when it was told to.
+
+    It can come at any line. No Exception, so that loops which swallow those end too.
+    """
+
+
 class ActorAbandoned(TractorError):
     """No rung of the ladder ended a child; it is on the list of orphans.
 

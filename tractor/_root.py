@@ -28,7 +28,7 @@ from tractor.runtime import (
     open_actor_nursery,
     release,
 )
-from tractor.spawn import DEFAULT_BACKEND, get_backend
+from tractor.spawn import DEFAULT_BACKEND, get_backend, warm_up
 
 SPAWN_METHOD_VARIABLE = "TRACTOR_SPAWN_METHOD"
 
@@ -78,6 +78,7 @@ async def open_root_actor(  # noqa: PLR0913 (keyword options of the public inter
     actor = _make_root(name, start_method, enable_modules, loglevel, graces, *numbers)
     claim(actor)
     try:
+        warm_up(actor.runtime_vars.start_method)
         if loglevel is not None:
             get_console_log(loglevel)
         actor.exposure.load()
@@ -204,7 +205,11 @@ def _on_sigterm(actor: Actor) -> Iterator[threading.Event]:
 
 @contextmanager
 def _on_ctrl_c(actor: Actor) -> Iterator[None]:
-    """Make the second Ctrl-C in a row kill what the first one asked to stop."""
+    """Make the second Ctrl-C in a row kill what the first one asked to stop.
+
+    In a row means within the time that the stop of the tree may take. That something
+    is being stopped is not enough: the first one would then kill the others, unasked.
+    """
     raises = signal.getsignal(signal.SIGINT)
     main_thread = threading.current_thread() is threading.main_thread()
     if not (main_thread and callable(raises)):
@@ -216,7 +221,7 @@ def _on_ctrl_c(actor: Actor) -> Iterator[None]:
     def handler(signum: int, frame: FrameType | None) -> None:
         nonlocal last
         now = time.monotonic()
-        if actor.stopping or now - last < actor.graces.bound:
+        if now - last < actor.graces.bound:
             token.run_sync_soon(actor.lose_patience)
         last = now
         raises(signum, frame)

@@ -10,11 +10,17 @@ from msgspec import Struct
 type Uid = tuple[str, str]
 """``(name, uuid)``: what identifies an actor; names alone need not be unique."""
 
-type Rung = Literal["cancel", "terminate", "kill", "abandon"]
+type Rung = Literal["cancel", "terminate", "interrupt", "kill", "abandon"]
 """A step of the kill ladder, mildest first."""
 
 type Outcome = Literal[
-    "returned", "raised", "cancelled", "terminated", "killed", "abandoned"
+    "returned",
+    "raised",
+    "cancelled",
+    "terminated",
+    "interrupted",
+    "killed",
+    "abandoned",
 ]
 """How an actor ended."""
 
@@ -78,7 +84,7 @@ class ExitReport(Struct, frozen=True):
     """How the ladder got rid of one child.
 
     Attributes:
-        outcome: `cancelled`, `terminated`, `killed` or `abandoned`.
+        outcome: `cancelled`, `terminated`, `interrupted`, `killed` or `abandoned`.
         rung: The rung after which the death notice came.
         seconds: Time spent on the ladder.
         status: What the backend saw; `None` when abandoned.
@@ -104,7 +110,8 @@ class Graces(Struct, frozen=True, kw_only=True):
             an acknowledgement the rest of `cancel` is not waited for.
         cancel: From the cancel request to the child's end.
         terminate: From asking the backend to stop the child to its end.
-        kill: From killing the child to its death notice.
+        kill: From killing the child (or interrupting it, where it cannot be killed)
+            to its death notice.
     """
 
     ack: float = 0.5

@@ -331,7 +331,7 @@ async def test_a_nursery_inside_a_call_that_is_cancelled(
                 watch = Stopwatch()
                 nursery.cancel_scope.cancel()
             watch.check(T_GRACE, slack=1.2)
-            assert not Path(f"/proc/{leaf}").exists()  # noqa: ASYNC240
+            assert is_gone(tractor.Aid("leaf", "", leaf))
         await portal.run(mis.behaves)
         await an.cancel()
         assert an.cancelled_caught

@@ -88,6 +88,11 @@ class Channel:
         """Whether so much is queued that senders of payloads wait."""
         return len(self._outbox) > HIGH_WATER
 
+    @property
+    def queued(self) -> int:
+        """Bytes that the kernel did not take yet."""
+        return len(self._outbox)
+
     async def wait_uncongested(self) -> None:
         """Wait until a payload may be queued, or for the end of the channel."""
         while self.congested:

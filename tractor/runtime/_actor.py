@@ -6,6 +6,7 @@ news while everything else is being cancelled; KeyboardInterrupt does not land i
 either. A service never raises.
 """
 
+import math
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from contextvars import Context, copy_context
@@ -22,7 +23,7 @@ from tractor.msg.types import MainModule, RuntimeVars
 from tractor.runtime._exposure import Exposure
 from tractor.runtime._peer import Peer
 from tractor.runtime._portal import Portal
-from tractor.spawn import Lifeline
+from tractor.spawn import Lifeline, own_gil, terminate_hosted
 
 log = get_logger("actor")
 
@@ -43,7 +44,6 @@ class Actor:
         cancel_caller: uid of whoever asked it to stop; `None` while nobody has.
         children: How many it has, of all its nurseries.
         ended: Whether its services are over, so that it can start nothing any more.
-        patient: Whether children that are to stop are asked first.
         stopping: For each child that is being stopped, what kills it.
     """
 
@@ -65,13 +65,13 @@ class Actor:
         self.deadline = float("inf")
         self.cancel_caller: Uid | None = None
         self.ended = False
-        self.patient = True
         self.stopping: set[Callable[[], None]] = set()
         self.cancel_scope = trio.CancelScope()  # of a root's body, a child's life
         self.peers: dict[Uid, Peer] = {}
         self.settled = trio.Event()  # set when it runs, or never will
         self.released = trio.Event()  # set when another may take its place
         self.children = 0
+        self._patient_from = -math.inf  # trio time
         self._users = 0  # nurseries that are open in it
         self._unused = trio.Event()
         self._services: trio.Nursery | None = None
@@ -95,6 +95,14 @@ class Actor:
     def is_root(self) -> bool:
         """Whether it is the root of its tree."""
         return self.aid == self.runtime_vars.root
+
+    @property
+    def own_gil(self) -> bool:
+        """Whether its Python code runs in parallel with that of its whole process.
+
+        False only in an actor of the backend `subint_legacy`.
+        """
+        return own_gil()
 
     @property
     def graces(self) -> Graces:
@@ -160,11 +168,36 @@ class Actor:
             peer.server.close(canceller, seconds)
         self.cancel_scope.cancel(reason=f"asked by actor {canceller[0]!r}")
 
+    @property
+    def patient(self) -> bool:
+        """Whether children that are to stop are asked first."""
+        return trio.current_time() >= self._patient_from
+
     def lose_patience(self) -> None:
-        """Kill what is being stopped, and what is to stop from now on."""
-        self.patient = False
+        """Kill what is being stopped, and what is to stop soon.
+
+        Soon is within the bound of the ladder. Later, whoever asked has gone on.
+        """
+        self._patient_from = trio.current_time() + self.graces.bound
         for kill in list(self.stopping):
             kill()
+
+    def regain_patience(self) -> None:
+        """The program goes on after all, unless something is being stopped."""
+        if not self.stopping:
+            self._patient_from = -math.inf
+
+    def insist(self) -> None:
+        """Stop what was asked to and has shielded itself; as `cancel_soon`."""
+        self.cancel_soon()
+        for peer in self.peers.values():
+            peer.server.lower_shields()
+
+    def cut_off(self) -> None:
+        """Let its children end, since it cannot be stopped itself; from any thread."""
+        if self._lifeline is not None:
+            self._lifeline.close()
+        terminate_hosted()
 
     async def wait_tasks(self) -> None:
         """Wait until no function runs here for anybody."""

@@ -222,6 +222,16 @@ class Peer:
         """Whether something there should have ended by now."""
         return bool(self.late)
 
+    @property
+    def is_child(self) -> bool:
+        """Whether this actor started it."""
+        return self._on_boot is not None
+
+    @property
+    def in_flight(self) -> list[int]:
+        """Numbers of our calls whose outcome is awaited, oldest first."""
+        return list(self._calls)
+
     def say_bye(self, error: ErrorInfo | None) -> None:
         """Announce our own orderly end, and the error of our clean-up."""
         try:

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
-from tractor._exceptions import FrameTooLarge, RemoteProtocolError, TransportClosed
+from tractor._exceptions import (
+    FrameTooLarge,
+    Interrupted,
+    RemoteProtocolError,
+    TransportClosed,
+)
 from tractor._instrument import hub
 from tractor._types import Aid, ErrorInfo, Graces, Uid
 from tractor.ipc import Channel
@@ -23,6 +28,7 @@ from tractor.msg import types as t
 from tractor.runtime._dialogue import DialogueEnd
 from tractor.runtime._exposure import Exposure
 from tractor.runtime._linking import serve_context
+from tractor.runtime._shields import lower_shields
 from tractor.runtime._signature import call_types
 from tractor.runtime._state import current_invocation
 from tractor.trionics import masked_error
@@ -64,9 +70,10 @@ class Invocation:
         canceller: Who asked; `None` while nobody has.
         deadline: trio time at which whoever asked cuts it off.
         context: Our end, when it is the callee of a context.
+        task: Where it runs, once it does.
     """
 
-    __slots__ = ("canceller", "context", "deadline", "scope", "start")
+    __slots__ = ("canceller", "context", "deadline", "scope", "start", "task")
 
     def __init__(self, start: t.Start) -> None:
         self.start = start
@@ -74,6 +81,7 @@ class Invocation:
         self.canceller: Uid | None = None
         self.deadline = float("inf")
         self.context: Context | None = None
+        self.task: trio.lowlevel.Task | None = None
 
     def cancel(self, canceller: Uid, seconds: float) -> None:
         """Ask it to end within `seconds`; the first canceller stays on record."""
@@ -155,6 +163,12 @@ class Server:
         for invocation in self.invocations.values():
             invocation.cancel(canceller, seconds)
 
+    def lower_shields(self) -> None:
+        """Let the cancellation reach what has shielded itself from it."""
+        for invocation in self.invocations.values():
+            if invocation.task is not None:
+                lower_shields(invocation.task)
+
     async def wait_idle(self) -> None:
         """Wait until nothing runs here."""
         await self._idle.wait()
@@ -172,6 +186,7 @@ class Server:
         if self._waiting:
             self._spawn_next()
         current_invocation.set(invocation)
+        invocation.task = trio.lowlevel.current_task()
         cid = invocation.start.cid
         if hub.active:
             start = invocation.start
@@ -197,7 +212,8 @@ class Server:
                 try:
                     return t.Return(cid, await self._call(invocation))
                 except (trio.Cancelled, BaseExceptionGroup) as exc:
-                    if (masked := masked_error(exc)) is None:
+                    masked = masked_error(exc)
+                    if masked is None or _is_interrupt(masked):
                         raise
                     return t.Error(cid, self._box(masked, invocation))
         except trio.Cancelled as exc:
@@ -207,7 +223,8 @@ class Server:
         except BaseException as exc:  # noqa: BLE001 (the caller raises it)
             # Whatever it is, SystemExit and KeyboardInterrupt included, it is the
             # caller's to see: a function that is called never ends its actor.
-            return t.Error(cid, self._box(exc, invocation))
+            if invocation.canceller is None or not _is_interrupt(exc):
+                return t.Error(cid, self._box(exc, invocation))
         if (broken := self._protocol_error(invocation)) is not None:
             return t.Error(cid, self._box(broken, invocation))
         what = f"{invocation.path!r}"
@@ -251,3 +268,10 @@ class Server:
             )
             with suppress(TransportClosed):
                 self.channel.send_nowait(t.Error(record.cid, shorten(error)))
+
+
+def _is_interrupt(exc: BaseException) -> bool:
+    """Whether it is how a call was ended that did not obey its cancellation."""
+    if isinstance(exc, BaseExceptionGroup):
+        return exc.subgroup(Interrupted) is not None
+    return isinstance(exc, Interrupted)

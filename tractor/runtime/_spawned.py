@@ -335,14 +335,15 @@ class SpawnedActor:
         )
 
     def _conclude(self, *, expected: bool) -> None:
+        if self._abandoned:
+            add_orphan(self.aid)
         if not self.booted.is_set():
             self.boot_error = self.boot_error or self._boot_failure()
             if self.main is not None:
                 self.main.fail(TransportClosed(str(self.boot_error)))
             return
         errors = [self._main_error(), self._bye_error()]
-        if self.report is not None and self.report.outcome == "abandoned":
-            add_orphan(self.aid)
+        if self.report is not None and self._abandoned:
             msg = f"actor {self.aid.reprol()!r} cannot be stopped and was left behind"
             errors.append(ActorAbandoned(msg, aid=self.aid, report=self.report))
         found = [error for error in errors if error is not None]
@@ -387,7 +388,13 @@ class SpawnedActor:
         how = self.status if self.status is not None else self.peer.reason
         return self._spawn_error(f"ended in its stage {self._stage!r}: {how}")
 
+    @property
+    def _abandoned(self) -> bool:
+        return self.report is not None and self.report.outcome == "abandoned"
+
     def _spawn_error(self, what: str, cls: type[SpawnError] = SpawnError) -> SpawnError:
+        if self._abandoned:
+            what += "; it cannot be stopped and was left behind"
         return cls(
             f"actor {self.aid.reprol()!r} {what}",
             aid=self.aid,

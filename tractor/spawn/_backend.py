@@ -23,6 +23,7 @@ class Traits(Struct, frozen=True, kw_only=True):
         inherits_fds: Its link is handed over by inheritance and not by number.
         main_thread: The actor runs in the main thread of its interpreter, so that
             signal handlers work in it.
+        can_interrupt: `Child.interrupt` breaks into Python code that runs in it.
         popen_options: `ChildSpec.options` may be arguments of `subprocess.Popen`.
     """
 
@@ -31,6 +32,7 @@ class Traits(Struct, frozen=True, kw_only=True):
     own_gil: bool
     inherits_fds: bool
     main_thread: bool
+    can_interrupt: bool = False
     popen_options: bool = False
 
 
@@ -76,6 +78,18 @@ class Child(Protocol):
 
     def stderr_tail(self) -> str:
         """The last 16 KiB that it wrote to stderr, as far as they are known."""
+        ...
+
+
+class InterruptibleChild(Child, Protocol):
+    """A child of a backend with `Traits.can_interrupt`."""
+
+    def interrupt(self) -> None:
+        """Break into the Python code that it runs; harmless when it is gone."""
+        ...
+
+    def abandon(self) -> None:
+        """Nobody waits for it any more: let go of what hangs on it."""
         ...
 
 

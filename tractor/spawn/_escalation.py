@@ -3,11 +3,11 @@
 The rules:
 
 1. The rungs are `cancel` (ask the actor over its link), `terminate` (ask the backend),
-   `kill` (needs nobody's help) and `abandon` (give up, loudly). Each but the last has a
-   grace: the seconds that are waited after its action. A grace of 0 takes the action
-   and goes on at once.
+   `interrupt` (break into the code that runs), `kill` (needs nobody's help) and
+   `abandon` (give up, loudly). Each but the last has a grace: the seconds that are
+   waited after its action. A grace of 0 takes the action and goes on at once.
 2. A rung that the traits lack is skipped: `kill` where the backend cannot, `cancel`
-   where nobody can be asked.
+   where nobody can be asked. `interrupt` stands in for `kill`, with its grace.
 3. Only the death notice, `Child.wait()`, is believed: neither an acknowledgement, nor
    a closed link, nor the success of a kill. It ends the ladder on any rung, at once.
 4. `cancel` has a window for the acknowledgement, as a part of its grace. With no
@@ -24,14 +24,14 @@ moment between the look and the first rung is put down to that rung: nobody can 
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, cast
 
 import trio
 from msgspec import Struct
 
 from tractor._types import ExitReport, ExitStatus, Graces, Outcome, Rung
 from tractor.log import get_logger
-from tractor.spawn._backend import Child, Traits
+from tractor.spawn._backend import Child, InterruptibleChild, Traits
 
 log: Final = get_logger("spawn")
 
@@ -54,6 +54,7 @@ class Step(Struct, frozen=True):
 OUTCOME: Final[dict[Rung, Outcome]] = {
     "cancel": "cancelled",
     "terminate": "terminated",
+    "interrupt": "interrupted",
     "kill": "killed",
     "abandon": "abandoned",
 }
@@ -65,6 +66,10 @@ def plan(traits: Traits, graces: Graces, *, can_ask: bool) -> tuple[Step, ...]:
         (can_ask, Step("cancel", graces.cancel)),
         (True, Step("terminate", graces.terminate)),
         (traits.can_kill, Step("kill", graces.kill)),
+        (
+            traits.can_interrupt and not traits.can_kill,
+            Step("interrupt", graces.kill),
+        ),
         (True, Step("abandon", 0.0)),
     )
     return tuple(step for possible, step in table if possible)
@@ -111,6 +116,8 @@ async def stop_child(
     """
     steps = plan(traits, graces, can_ask=ask is not None)
     ladder = _Ladder(child, graces.ack, ask, on_rung)
+    if traits.can_interrupt:
+        ladder.interruptible = cast("InterruptibleChild", child)
     # A task of its own: trio raises Ctrl-C in the main task, and there in the middle
     # of any wait, shielded or not. If that is the caller, it hits this nursery, whose
     # end waits for the shielded `run` all the same.
@@ -123,6 +130,7 @@ class _Ladder:
     def __init__(
         self, child: Child, ack: float, ask: Ask | None, on_rung: OnRung
     ) -> None:
+        self.interruptible: InterruptibleChild | None = None
         self._child = child
         self._ack = ack
         self._ask = ask
@@ -175,9 +183,12 @@ class _Ladder:
             if self._ended is not None:
                 return
             self._on_rung(step.rung, step.grace)
-            if step.rung != "abandon":
-                self._rung = step.rung
-                await self._take(step)
+            if step.rung == "abandon":
+                if self.interruptible is not None:
+                    self._act(self.interruptible.abandon)
+                return
+            self._rung = step.rung
+            await self._take(step)
 
     async def _take(self, step: Step) -> None:
         match step.rung:
@@ -185,6 +196,10 @@ class _Ladder:
                 await self._cancel(step.grace)
             case "terminate":
                 self._act(self._child.terminate)
+                await _patience(step.grace)
+            case "interrupt":
+                assert self.interruptible is not None  # as above
+                self._act(self.interruptible.interrupt)
                 await _patience(step.grace)
             case "kill":
                 self._act(self._child.kill)

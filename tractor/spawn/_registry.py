@@ -5,7 +5,12 @@ used. It says itself whether it can work here: its object may have a method
 
     def unavailable(self) -> str | None: ...
 
-that names the missing thing, as in "it needs …". A backend module that cannot be
+that names the missing thing, as in "it needs …". Another optional method,
+
+    def warm_up(self) -> None: ...
+
+may prepare the first start in the background; it is called when the root of a tree
+opens that starts its actors so. A backend module that cannot be
 imported counts as unavailable too. Outside authors add theirs by an entry point of the
 group `tractor.spawn_backends` that names their backend object; a key of ours cannot be
 taken.
@@ -29,6 +34,8 @@ _OWN: Final = {
     "trio": "tractor.spawn._trio:backend",
     "mp_spawn": "tractor.spawn._mp:spawn_backend",
     "mp_forkserver": "tractor.spawn._mp:forkserver_backend",
+    "subint": "tractor.spawn._subint:backend",
+    "subint_legacy": "tractor.spawn._subint:legacy_backend",
 }
 
 type Loader = Callable[[], object]
@@ -52,6 +59,17 @@ def get_backend(key: str) -> SpawnBackend:
         msg = f"unknown spawn backend {key!r}; known ones: {', '.join(loaders)}"
         raise ValueError(msg)
     return _load(key, loaders[key])
+
+
+def warm_up(key: str) -> None:
+    """Let the backend called `key` prepare itself, if it has something to prepare.
+
+    Raises:
+        ValueError, BackendUnavailable: As `get_backend`.
+    """
+    hook = getattr(get_backend(key), "warm_up", None)
+    if hook is not None:
+        hook()
 
 
 def available_backends() -> list[str]:

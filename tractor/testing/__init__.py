@@ -3,15 +3,15 @@
 Nothing here is imported by the rest of the package.
 """
 
+from tractor._census import Census as Census
+from tractor._census import Process as Process
+from tractor._census import become_subreaper as become_subreaper
+from tractor._census import clear_leaks as clear_leaks
+from tractor._census import find_leaks as find_leaks
+from tractor._census import take_census as take_census
+from tractor._census import wait_for_end as wait_for_end
 from tractor.testing._backend_suite import PROMISES as PROMISES
 from tractor.testing._backend_suite import check_spawn_backend as check_spawn_backend
-from tractor.testing._census import Census as Census
-from tractor.testing._census import Process as Process
-from tractor.testing._census import become_subreaper as become_subreaper
-from tractor.testing._census import clear_leaks as clear_leaks
-from tractor.testing._census import find_leaks as find_leaks
-from tractor.testing._census import take_census as take_census
-from tractor.testing._census import wait_for_end as wait_for_end
 from tractor.testing._fake_backend import ActorScript as ActorScript
 from tractor.testing._fake_backend import FakeActor as FakeActor
 from tractor.testing._fake_backend import FakeBackend as FakeBackend

@@ -15,11 +15,11 @@ from typing import Final
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tractor._census import SETTLE, TICK, Census, take_census, wait_for_end
 from tractor._types import ExitStatus
 from tractor.spawn import SpawnBackend
 from tractor.testing import _backend_child as child
 from tractor.testing._backend_parent import Kid, kid_of
-from tractor.testing._census import SETTLE, TICK, Census, take_census, wait_for_end
 
 LIMIT: Final = 20.0  # seconds for each promise; who keeps it needs far less
 SLOW_STEP: Final = 1.0  # seconds that one step of a task may hold the loop

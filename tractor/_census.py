@@ -38,16 +38,15 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from tractor._proc import PROC, Birth, command_of, descendants, read_stat
+
 SETTLE: Final = 1.0  # seconds that things may take to end
 TICK: Final = 0.01  # seconds between looks at what ends without an event to wait for
 
 _PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
-_PROC: Final = Path("/proc")
 _SHM: Final = Path("/dev/shm")
+_SPARE_MAKER: Final = "tractor interpreter maker"
 _IDLE_TRIO_THREAD: Final = "Trio thread "  # one at work bears the name of its work
-
-type Birth = tuple[int, int]
-"""Id of a process or thread and its start time, since the kernel reuses ids."""
 
 
 class Process(Struct, frozen=True):
@@ -100,19 +99,22 @@ class Census(Struct, frozen=True):
 def take_census() -> Census:
     """What this process holds now."""
     helpers, helper_fds = _multiprocessing_helpers()
+    spares, spare_fds = _spare_interpreters()
     return Census(
         processes={
             birth: process
-            for birth, process in _descendants(os.getpid())
+            for birth, process in _descendants()
             if birth[0] not in helpers
         },
         threads={
             birth: name
             for birth, name in _threads()
-            if not name.startswith(_IDLE_TRIO_THREAD)
+            if not name.startswith((_IDLE_TRIO_THREAD, _SPARE_MAKER))
         },
-        fds={fd: target for fd, target in _fds() if fd not in helper_fds},
-        interpreters=_interpreters(),
+        fds={
+            fd: target for fd, target in _fds() if fd not in helper_fds | spare_fds
+        },
+        interpreters=_interpreters() - spares,
         files=frozenset(_files()),
     )
 
@@ -244,31 +246,26 @@ def _reap_orphans(zombies: list[int]) -> None:
 # -- Reading ---------------------------------------------------------------------------
 
 
-def _descendants(parent: int) -> Iterator[tuple[Birth, Process]]:
-    for children in _PROC.glob(f"{parent}/task/*/children"):
-        for pid in map(int, _read(children).split()):
-            if stat := _stat(_PROC / str(pid)):
-                name, state, started = stat
-                command = _read(_PROC / str(pid) / "cmdline").replace("\0", " ")
-                command = textwrap.shorten(command, 200) or f"[{name}]"
-                yield (pid, started), Process(command, state == "Z")
-                yield from _descendants(pid)
+def _descendants() -> Iterator[tuple[Birth, Process]]:
+    for pid, stat in descendants(os.getpid()):
+        command = textwrap.shorten(command_of(pid), 200) or f"[{stat.name}]"
+        yield (pid, stat.started), Process(command, stat.state == "Z")
 
 
 def _threads() -> Iterator[tuple[Birth, str]]:
     names = {thread.native_id: thread.name for thread in threading.enumerate()}
-    tasks = list(_PROC.glob("self/task/*"))
+    tasks = list(PROC.glob("self/task/*"))
     for task in tasks:
-        if stat := _stat(task):
+        if stat := read_stat(task):
             tid = int(task.name)
-            yield (tid, stat[2]), names.get(tid, stat[0])
+            yield (tid, stat.started), names.get(tid, stat.name)
     if not tasks:  # no /proc
         for thread in threading.enumerate():
             yield (thread.native_id or 0, 0), thread.name
 
 
 def _fds() -> Iterator[tuple[int, str]]:
-    folder = "/proc/self/fd" if _PROC.exists() else "/dev/fd"
+    folder = "/proc/self/fd" if PROC.exists() else "/dev/fd"
     for fd in sorted(map(int, os.listdir(folder))):
         with suppress(OSError):  # the one that was open for listing
             os.fstat(fd)
@@ -306,6 +303,16 @@ def _interpreters() -> frozenset[int]:
     return frozenset(number for number, *_ in module.list_all())
 
 
+def _spare_interpreters() -> tuple[set[int], set[int]]:
+    """Numbers of interpreters that wait for an actor, and descriptors of their pool."""
+    module: Any = sys.modules.get("tractor.spawn._interp_pool")
+    pools = module.pools() if module is not None else []
+    return (
+        {number for pool in pools for number in pool.spares()},
+        {fd for pool in pools for fd in pool.fds},
+    )
+
+
 def _files() -> Iterator[str]:
     runtime_dir = os.environ.get("XDG_RUNTIME_DIR")
     if runtime_dir:
@@ -329,19 +336,3 @@ def _multiprocessing_helpers() -> tuple[set[int], set[int]]:
         pids.add(tracker._resource_tracker._pid)
         fds.add(tracker._resource_tracker._fd)
     return {pid for pid in pids if pid}, {fd for fd in fds if fd is not None}
-
-
-def _stat(folder: Path) -> tuple[str, str, int] | None:
-    """Name, state and start time of a process or thread; `None` if it is gone."""
-    head, _, tail = _read(folder / "stat").rpartition(")")
-    if not tail:
-        return None
-    fields = tail.split()  # from the third on; see proc_pid_stat(5)
-    return head.partition("(")[2], fields[0], int(fields[19])
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:  # it ended while we looked
-        return ""

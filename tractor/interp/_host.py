@@ -1,0 +1,106 @@
+"""One actor after the other in this interpreter; called by its driver thread."""
+
+import gc
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Final
+
+from tractor._exceptions import Interrupted
+from tractor.interp._copies import PrivateCopies
+from tractor.interp._threads import JoinableThreads
+from tractor.interp._tidy import Snapshot, threads_left
+from tractor.interp._warden import Warden
+
+FAILED: Final = 1  # exit code
+
+type Serve = Callable[[socket.socket, Warden], int]
+"""Be an actor on this link; the exit code."""
+
+
+class Host:
+    """Hosts actors, and is as good as new after each.
+
+    Args:
+        serve: Is an actor.
+    """
+
+    def __init__(self, serve: Serve) -> None:
+        self._serve = serve
+        self._snapshot = Snapshot()
+        gc.freeze()  # what is here now stays, and need not be looked at after each
+
+    def run(self, link: int, control: int) -> None:
+        """Host one actor, and report on `control` how that went.
+
+        The report is three numbers: the exit code; 1 if another actor may be hosted;
+        the number of threads that still run, for which the interpreter must be kept.
+        """
+        with (
+            socket.socket(fileno=control) as parent,
+            socket.socket(fileno=link) as ours,
+        ):
+            warden = Warden(parent, ours)
+            code = self._run(ours, warden)
+            clean = not warden.interrupted and self._restore()
+            left = threads_left()
+            parent.send(b"%d %d %d" % (code, clean and not left, left))
+
+    def _run(self, link: socket.socket, warden: Warden) -> int:
+        codes: list[int] = []
+        while True:  # an interrupt may come at any line
+            try:
+                if not codes:
+                    codes.append(FAILED)
+                    warden.start()
+                    codes.append(self._serve_one(link, warden))
+                warden.stop()
+            except Interrupted:
+                continue
+            return codes[-1]
+
+    def _serve_one(self, link: socket.socket, warden: Warden) -> int:
+        threads = JoinableThreads()
+        threads.install()
+        os.reload_environ()  # type: ignore[attr-defined]  # of 3.14, as all of this
+        try:
+            try:
+                return self._serve(link, warden)
+            finally:
+                threads.stop()
+        except SystemExit as exc:
+            return exc.code if isinstance(exc.code, int) else FAILED
+        except Exception:  # noqa: BLE001 (here it ends, as at the end of a process)
+            if not warden.interrupted:
+                with suppress(Exception):
+                    traceback.print_exc()
+            return FAILED
+
+    def _restore(self) -> bool:
+        try:
+            self._snapshot.restore()
+        except Exception:  # noqa: BLE001 (then it is not used again)
+            with suppress(Exception):
+                print("an interpreter cannot be used again:", file=sys.stderr)
+                traceback.print_exc()
+            return False
+        return True
+
+
+_hosts: Final[list[Host]] = []  # at most one
+
+
+def prepare(serve: Serve) -> None:
+    """Make this interpreter ready; call it once, when all is imported."""
+    _hosts.append(Host(serve))
+
+
+def host(link: int, control: int, copies: Iterable[str] = ()) -> None:
+    """Host an actor, which gets copies of these modules; see `Host.run`."""
+    for finder in sys.meta_path:
+        if isinstance(finder, PrivateCopies):
+            finder.names.update(copies)
+    _hosts[0].run(link, control)

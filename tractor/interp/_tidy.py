@@ -1,0 +1,153 @@
+"""Making an interpreter as good as new, for the next actor.
+
+To destroy an interpreter leaves megabytes of its private copies behind, and to make one
+takes hundreds of milliseconds. So they are used again, and what a process loses by its
+end has to be undone here.
+
+What stays: imported modules of the standard library, and libraries with compiled parts,
+which cannot be loaded twice. What goes: every other module that was not there before.
+"""
+
+import atexit
+import builtins
+import gc
+import importlib
+import linecache
+import logging
+import random
+import socket
+import sys
+import threading
+import time
+import warnings
+from contextlib import suppress
+from importlib.machinery import EXTENSION_SUFFIXES
+from types import ModuleType
+from typing import Any, Final
+
+SETTLE: Final = 0.5  # seconds for threads that are ending to be gone
+TICK: Final = 0.0005  # seconds between two looks at them
+
+_SYS: Final = (
+    *("stdin", "stdout", "stderr", "excepthook", "unraisablehook", "displayhook"),
+    *("breakpointhook", "tracebacklimit", "ps1", "ps2", "argv", "dont_write_bytecode"),
+)
+_SYS_LISTS: Final = ("path", "meta_path", "path_hooks", "warnoptions")
+
+
+class Snapshot:
+    """How the interpreter is now; `restore` brings that back."""
+
+    def __init__(self) -> None:
+        self._modules = dict(sys.modules)
+        self._main = dict(vars(sys.modules["__main__"]))
+        self._builtins = dict(vars(builtins))
+        self._sys = {name: getattr(sys, name) for name in _SYS if hasattr(sys, name)}
+        self._sys_lists = {name: list(getattr(sys, name)) for name in _SYS_LISTS}
+        self._filters = list(warnings.filters)
+        self._loggers = [
+            (logger, logger.level, list(logger.handlers), logger.propagate)
+            for logger in _loggers()
+        ]
+        self._recursion_limit = sys.getrecursionlimit()
+        self._switch_interval = sys.getswitchinterval()
+
+    def restore(self) -> None:
+        """Undo what happened since, as the end of a process does.
+
+        Waits for threads that are no daemons, however long they take, and then calls
+        what was registered with `atexit`.
+        """
+        _join_threads()
+        atexit._run_exitfuncs()
+        atexit.register(logging.shutdown)  # as `logging` itself had done
+        self._restore_sys()
+        self._restore_logging()
+        self._restore_modules()
+        warnings.resetwarnings()
+        warnings.filters.extend(self._filters)  # type: ignore[attr-defined]
+        socket.setdefaulttimeout(None)
+        random.seed()
+        linecache.clearcache()
+        sys.path_importer_cache.clear()
+        importlib.invalidate_caches()
+        gc.collect()
+
+    def _restore_sys(self) -> None:
+        sys.settrace(None)
+        sys.setprofile(None)
+        threading.settrace(None)
+        threading.setprofile(None)
+        for name in _SYS:
+            if name in self._sys:
+                setattr(sys, name, self._sys[name])
+            elif hasattr(sys, name):
+                delattr(sys, name)
+        for name, value in self._sys_lists.items():
+            getattr(sys, name)[:] = value
+        sys.setrecursionlimit(self._recursion_limit)
+        sys.setswitchinterval(self._switch_interval)
+
+    def _restore_logging(self) -> None:
+        known = {logger for logger, *_ in self._loggers}
+        for logger in _loggers():
+            if logger not in known:
+                logger.handlers.clear()
+                logger.setLevel(logging.NOTSET)
+        for logger, level, handlers, propagate in self._loggers:
+            logger.handlers[:] = handlers
+            logger.setLevel(level)
+            logger.propagate = propagate
+        logging.disable(logging.NOTSET)
+
+    def _restore_modules(self) -> None:
+        compiled = {_top(name) for name, each in sys.modules.items() if _compiled(each)}
+        stays = compiled | sys.stdlib_module_names
+        for name in list(sys.modules):
+            if name not in self._modules and _top(name) not in stays:
+                del sys.modules[name]
+        sys.modules.update(self._modules)
+        _restore_vars(sys.modules["__main__"], self._main)
+        _restore_vars(builtins, self._builtins)
+
+
+def threads_left() -> int:
+    """How many threads besides this one still run here, after a moment to end."""
+    deadline = time.monotonic() + SETTLE
+    while (left := len(sys._current_frames()) - 1) and time.monotonic() < deadline:
+        time.sleep(TICK)
+    return left
+
+
+def _join_threads() -> None:
+    # As at the end of a process: first what is registered for it (executors let go of
+    # their workers), then the threads. `threading` has no public names for either.
+    callbacks: list[Any] = threading._threading_atexits  # type: ignore[attr-defined]
+    while callbacks:
+        with suppress(Exception):
+            callbacks.pop()()
+    # The "main" thread is the one that made the interpreter, and may be long gone.
+    ours = (threading.main_thread(), threading.current_thread())
+    for thread in threading.enumerate():
+        if thread not in ours and not thread.daemon:
+            thread.join()
+
+
+def _loggers() -> list[logging.Logger]:
+    every = logging.root.manager.loggerDict.values()
+    return [logging.root, *(one for one in every if isinstance(one, logging.Logger))]
+
+
+def _restore_vars(module: ModuleType, before: dict[str, Any]) -> None:
+    for name in vars(module).keys() - before.keys():
+        delattr(module, name)
+    vars(module).update(before)
+
+
+def _top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _compiled(module: ModuleType) -> bool:
+    path = getattr(module, "__file__", None) or ""
+    return path.endswith(tuple(EXTENSION_SUFFIXES))
