@@ -81,6 +81,19 @@ EXPECTED: Final = {
             "its actors were stopped: True",
         )
     ),
+    "keep_alive": Expected(
+        (
+            "served: [1, 2]",
+            "the shop died of SIGKILL",
+            "served by the new one: 1",
+            "restarts: {'shop': 1}",
+            "the shop does not answer",
+            "it does again, and remembers: 2",
+            "more than 2 restarts within 10 s",
+            "because of: RemoteActorError",
+        ),
+        traits=("own_process", "can_kill"),
+    ),
     "hello": Expected(("adder (pid", "says 2 + 3 = 5", "the adder is gone")),
     "log_pipeline": Expected(
         (
@@ -103,6 +116,13 @@ EXPECTED: Final = {
         traits=("own_process",),
     ),
     "one_shot": Expected(("97 is prime: True", "1000036000099 is prime: False")),
+    "own_backend": Expected(
+        (
+            "kept: a child boots, an orderly end, kill needs no cooperation",
+            "niceness of the trio one: 0",
+            "niceness of the nice one: 10",
+        )
+    ),
     "typed_payloads": Expected(
         (
             "on the menu: pancakes soup",
