@@ -1,0 +1,136 @@
+"""`dump_on_hang` in one actor: when it dumps, where to, and that it breaks nothing."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+import pytest
+import trio
+
+from tractor.devx import dump_on_hang
+from tractor.testing import take_census
+
+SOON: Final = 0.01  # seconds until a dump
+SAFETY: Final = 30  # seconds; a net
+
+
+def stuck_in_here(hang: dump_on_hang) -> None:
+    """Hold the thread until the dump is made."""
+    assert hang.wait_dumped(SAFETY)
+
+
+async def test_a_loop_that_is_stuck_is_dumped(tmp_path: Path) -> None:
+    """The file names the function that holds the loop, its file and its line."""
+    path = tmp_path / "dump"
+    with dump_on_hang(SOON, path=path) as hang:
+        stuck_in_here(hang)
+    text = path.read_text()
+    brief = text.partition("== the tree")[0]
+    assert "a block has taken 0.01 s" in text
+    assert "runs in stuck_in_here (" in brief
+    assert f'File "{__file__}", line' in text
+    assert text.endswith("end of the dump\n")
+
+
+async def test_tasks_that_wait_are_dumped(tmp_path: Path) -> None:
+    """Each with the line of the program where it waits."""
+    path = tmp_path / "dump"
+    never = trio.Event()
+
+    async def waits_in_vain() -> None:
+        await never.wait()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(waits_in_vain)
+        with dump_on_hang(SOON, path=path) as hang:
+            await trio.to_thread.run_sync(hang.wait_dumped, SAFETY)
+        nursery.cancel_scope.cancel()
+    assert "waits_in_vain (" in path.read_text()
+    assert "await never.wait()" in path.read_text()
+
+
+async def test_what_ends_in_time_is_not_dumped(tmp_path: Path) -> None:
+    """And its thread is gone."""
+    path = tmp_path / "dump"
+    threads = take_census().threads
+    with dump_on_hang(SAFETY, path=path) as hang:
+        await trio.lowlevel.checkpoint()
+    assert not path.exists()
+    assert hang.dumped is None
+    assert take_census().threads.keys() <= threads.keys()
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+def test_a_time_that_is_none_is_refused(seconds: float) -> None:
+    """With the number in the text."""
+    with pytest.raises(ValueError, match="seconds must be > 0"):
+        dump_on_hang(seconds)
+
+
+def test_the_file_is_fresh_private_and_named(
+    runtime_dir: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only its owner may read it, and the log says where it is."""
+    with dump_on_hang(SOON) as hang:
+        stuck_in_here(hang)
+    assert hang.dumped is not None
+    try:
+        assert stat.S_IMODE(hang.dumped.stat().st_mode) == 0o600
+        assert hang.dumped.is_relative_to(runtime_dir)
+        assert str(hang.dumped) in caplog.text
+    finally:
+        hang.dumped.unlink()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
+def test_a_full_disk_breaks_nothing(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says so, and the dump is at stderr instead."""
+    with dump_on_hang(SOON, path="/dev/full") as hang:
+        stuck_in_here(hang)
+    assert hang.dumped is None
+    assert "cannot be written" in caplog.text
+    error = capfd.readouterr().err
+    assert "a block has taken" in error
+    assert "in stuck_in_here" in error
+
+
+def test_an_existing_file_is_added_to(tmp_path: Path) -> None:
+    """So that a second dump does not cost the first one."""
+    path = tmp_path / "dump"
+    path.write_text("mine\n")
+    with dump_on_hang(SOON, path=path) as hang:
+        stuck_in_here(hang)
+    assert path.read_text().startswith("mine\na block has taken")
+
+
+def test_other_threads_are_left_out_on_request(tmp_path: Path) -> None:
+    """Then it is shorter."""
+    path = tmp_path / "dump"
+    with dump_on_hang(SOON, path=path, all_threads=False) as hang:
+        stuck_in_here(hang)
+    assert "thread 'MainThread'" in path.read_text()
+    assert "thread 'tractor dump_on_hang'" not in path.read_text()
+
+
+async def test_it_decorates_functions_of_both_kinds(tmp_path: Path) -> None:
+    """Each call is watched, by the name of the function, and returns what it would."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)  # to read it is to wait for the dump
+    watch = dump_on_hang(SOON, path=path)
+
+    @watch
+    def works(number: int) -> tuple[int, str]:
+        return number + 1, path.read_text()
+
+    @watch
+    async def works_too(number: int) -> tuple[int, str]:
+        return number + 1, await trio.to_thread.run_sync(path.read_text)
+
+    for number, text in (works(1), await works_too(1)):
+        assert number == 2
+        assert text.endswith("end of the dump\n")
+    assert "works has taken 0.01 s" in works(1)[1]
+    assert "works_too has taken 0.01 s" in (await works_too(1))[1]

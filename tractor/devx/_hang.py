@@ -1,0 +1,108 @@
+"""`dump_on_hang`: whatever takes too long tells where it is."""
+
+import inspect
+import threading
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from tractor.devx._dump import Destination, dump_to_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PATIENCE: Final = 10.0  # seconds to wait for a dump under way when the block ends
+
+
+class dump_on_hang:
+    """Write a dump of the whole tree when a block, or a function, takes too long.
+
+    A context manager (of ``with``, in async code as well) and a decorator of functions
+    of both kinds. Nothing is cancelled, and after one dump there is no other. The dump
+    is made by a thread, so it also comes when the event loop is stuck. It has the
+    tasks, threads, calls and channels of this actor and of each actor below it that is
+    ready to answer; see `enable_stack_on_sig`. Others are described from outside.
+
+    Args:
+        seconds: That are not too long; > 0.
+        path: Of the file, to which the dump is added; by default a fresh one that only
+            this user can read, in the runtime directory. The log names it.
+        all_threads: Whether other threads than the first one are shown, too.
+
+    Attributes:
+        dumped: The file, once it is written; `None` before, and when it cannot be.
+
+    Raises:
+        ValueError: `seconds` is out of range.
+    """
+
+    def __init__(
+        self,
+        seconds: float = 30.0,
+        *,
+        path: Destination = None,
+        all_threads: bool = True,
+    ) -> None:
+        if not seconds > 0:
+            msg = f"seconds must be > 0, not {seconds!r}"
+            raise ValueError(msg)
+        self.dumped: Path | None = None
+        self._seconds = seconds
+        self._path = path
+        self._all_threads = all_threads
+        self._what = "a block"
+        self._over = threading.Event()
+        self._written = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self._over.clear()
+        self._thread = threading.Thread(
+            target=self._watch, name="tractor dump_on_hang", daemon=True
+        )
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        assert self._thread is not None
+        self._over.set()
+        self._thread.join(PATIENCE)
+
+    def wait_dumped(self, timeout: float) -> bool:
+        """Wait until the dump was made; whether that was within `timeout` seconds.
+
+        It blocks the calling thread.
+        """
+        return self._written.wait(timeout)
+
+    def __call__[F: Callable[..., Any]](self, fn: F) -> F:
+        """Decorate a function: each call of it is a block of its own."""
+
+        def block() -> dump_on_hang:
+            options = {"path": self._path, "all_threads": self._all_threads}
+            new = dump_on_hang(self._seconds, **options)  # type: ignore[arg-type]
+            new._what = fn.__qualname__
+            return new
+
+        if inspect.iscoroutinefunction(fn):
+
+            @wraps(fn)
+            async def watched_async(*args: Any, **kwargs: Any) -> Any:
+                with block():
+                    return await fn(*args, **kwargs)
+
+            return watched_async  # type: ignore[return-value]
+
+        @wraps(fn)
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            with block():
+                return fn(*args, **kwargs)
+
+        return watched  # type: ignore[return-value]
+
+    def _watch(self) -> None:
+        if self._over.wait(self._seconds):
+            return
+        why = f"{self._what} has taken {self._seconds:g} s"
+        self.dumped = dump_to_file(why, self._path, all_threads=self._all_threads)
+        self._written.set()
