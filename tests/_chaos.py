@@ -5,7 +5,6 @@ and by the model alone. So a seed gives the same steps again, whatever the times
 Every step knows what has to come of it, and has a net under it: nothing may hang.
 """
 
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from random import Random
 from signal import SIGKILL
@@ -257,8 +256,8 @@ STEPS_STOPPED: Final = {"resume": 8, "call_in_vain": 2, "kill": 1, "cancel": 1}
 
 async def run_chaos(
     start_method: str, seed: str, seconds: float, *, slots: int
-) -> Counter[str]:
-    """Do it for that long; how often each step was done."""
+) -> list[list[str]]:
+    """Do it for that long; the steps of each slot."""
     async with tractor.open_root_actor(start_method=start_method, graces=GRACES):
         until = trio.current_time() + seconds
         with_bells = [(f"{seed}/{number}", Bell()) for number in range(slots)]
@@ -270,4 +269,4 @@ async def run_chaos(
         finally:
             for _, bell in with_bells:
                 bell.__exit__()
-    return Counter(step for slot in running for step in slot.steps)
+    return [slot.steps for slot in running]

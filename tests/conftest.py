@@ -8,6 +8,7 @@ that `--spawn-backend` selects.
 import functools
 import os
 import resource
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from time import perf_counter, thread_time
@@ -40,6 +41,16 @@ def runtime_dir() -> Iterator[str]:
     ):
         patch.setenv("XDG_RUNTIME_DIR", path)
         yield path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sigint() -> None:
+    """Ctrl-C works in programs of tests, also where a shell has this in its background.
+
+    Such a process inherits that it ignores SIGINT, and so would all that it starts.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

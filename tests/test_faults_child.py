@@ -6,6 +6,7 @@ For those that are processes.
 import os
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -259,9 +260,14 @@ async def test_stubborn_children_are_gone_in_time(
     """Whatever children do, all are stopped in one bound (reliability A9–A11)."""
     with events("exit") as exits:
         async with open_tree(start_method) as an:
-            for body in STUBBORN:
-                await an.run_in_actor(body, bell=bell.path)
+            *others, loops = STUBBORN
+            async with trio.open_nursery() as nursery:
+                for body in others:
+                    nursery.start_soon(partial(an.run_in_actor, body, bell=bell.path))
+            for _ in others:
                 await bell.heard()
+            await an.run_in_actor(loops, bell=bell.path)
+            await bell.heard()
             with within(T_DOWN, slack=1):
                 await an.cancel()
             assert all(is_gone(event.aid) for event in exits)

@@ -92,6 +92,11 @@ class Side:
         self._tasks: trio.Nursery
 
     @property
+    def stopper(self) -> tuple[str, str]:
+        """Itself."""
+        return self.aid.uid
+
+    @property
     def portal(self) -> Portal:
         return Portal(self.peer)
 

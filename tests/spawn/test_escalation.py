@@ -7,6 +7,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tractor._types import ExitReport, ExitStatus, Graces, Rung
@@ -85,7 +86,9 @@ def test_no_plan_exceeds_the_bound() -> None:
 
 def test_every_rung_has_an_outcome() -> None:
     """The table of outcomes covers whatever a plan can hold."""
-    assert {step.rung for step in plan(PROCESS, GRACES, can_ask=True)} == set(OUTCOME)
+    hosted = replace(PROCESS, can_kill=False, can_interrupt=True)
+    plans = [plan(traits, GRACES, can_ask=True) for traits in (PROCESS, hosted)]
+    assert {step.rung for steps in plans for step in steps} == set(OUTCOME)
 
 
 # -- A death on each rung --------------------------------------------------------------

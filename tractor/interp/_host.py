@@ -4,6 +4,7 @@ import gc
 import os
 import socket
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -12,7 +13,7 @@ from typing import Final
 from tractor._exceptions import Interrupted
 from tractor.interp._copies import PrivateCopies
 from tractor.interp._threads import JoinableThreads
-from tractor.interp._tidy import Snapshot, threads_left
+from tractor.interp._tidy import Snapshot, join_threads, threads_left
 from tractor.interp._warden import Warden
 
 FAILED: Final = 1  # exit code
@@ -39,6 +40,8 @@ class Host:
         The report is three numbers: the exit code; 1 if another actor may be hosted;
         the number of threads that still run, for which the interpreter must be kept.
         """
+        # Threads inherit it, and `threading` takes those it did not start for daemons.
+        threading.current_thread()._daemonic = False  # type: ignore[attr-defined]
         with (
             socket.socket(fileno=control) as parent,
             socket.socket(fileno=link) as ours,
@@ -51,26 +54,25 @@ class Host:
 
     def _run(self, link: socket.socket, warden: Warden) -> int:
         codes: list[int] = []
+        threads = JoinableThreads()
         while True:  # an interrupt may come at any line
             try:
                 if not codes:
                     codes.append(FAILED)
                     warden.start()
+                    threads.install()
                     codes.append(self._serve_one(link, warden))
+                threads.stop()
+                join_threads()
                 warden.stop()
             except Interrupted:
                 continue
             return codes[-1]
 
     def _serve_one(self, link: socket.socket, warden: Warden) -> int:
-        threads = JoinableThreads()
-        threads.install()
         os.reload_environ()  # type: ignore[attr-defined]  # of 3.14, as all of this
         try:
-            try:
-                return self._serve(link, warden)
-            finally:
-                threads.stop()
+            return self._serve(link, warden)
         except SystemExit as exc:
             return exc.code if isinstance(exc.code, int) else FAILED
         except Exception:  # noqa: BLE001 (here it ends, as at the end of a process)

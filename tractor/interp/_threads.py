@@ -56,13 +56,15 @@ class JoinableThreads:
         worker.jobs.put((fn, deliver, name))
 
     def stop(self) -> None:
-        """End them all; waits for the jobs that still run, however long they take."""
+        """End them all; waits for the jobs that still run, however long they take.
+
+        May be called again, where it was interrupted.
+        """
         with self._lock:
             self._stopped = True
-            workers, self._workers = self._workers, []
-        for worker in workers:
+        for worker in self._workers:
             worker.jobs.put(None)
-        for worker in workers:
+        for worker in self._workers:
             worker.thread.join()
 
     def _add_idle(self, worker: "_Worker") -> None:

@@ -53,12 +53,7 @@ class Snapshot:
         self._switch_interval = sys.getswitchinterval()
 
     def restore(self) -> None:
-        """Undo what happened since, as the end of a process does.
-
-        Waits for threads that are no daemons, however long they take, and then calls
-        what was registered with `atexit`.
-        """
-        _join_threads()
+        """Undo what happened since; what was registered with `atexit` is called."""
         atexit._run_exitfuncs()
         atexit.register(logging.shutdown)  # as `logging` itself had done
         self._restore_sys()
@@ -119,7 +114,8 @@ def threads_left() -> int:
     return left
 
 
-def _join_threads() -> None:
+def join_threads() -> None:
+    """Wait for threads that are no daemons, however long they take."""
     # As at the end of a process: first what is registered for it (executors let go of
     # their workers), then the threads. `threading` has no public names for either.
     callbacks: list[Any] = threading._threading_atexits  # type: ignore[attr-defined]

@@ -57,7 +57,7 @@ class Warden:
 
         Args:
             cancel: Asks the actor to stop.
-            asked: Whether it was asked to stop already; the next time is no request.
+            asked: Whether it was asked to stop already; the next time, it insists.
             insist: Has its loop cancel even what is shielded; wakes the loop.
             cut_off: Ends whatever it has started.
         """
@@ -92,20 +92,18 @@ class Warden:
                 return
             if order == CUT_OFF:
                 self._cut_off()
-            elif order == CANCEL and self._cancel is not None and not self._asked():
-                self._cancel()
+            elif order == CANCEL and self._cancel is not None:
+                (self._insist if self._asked() else self._cancel)()
             else:
                 patience = self._break_in()
 
     def _break_in(self) -> float:
-        """Begin to; what still runs after so many seconds is interrupted."""
+        """Begin to; what still runs after so many seconds is interrupted again."""
         self.interrupted = True
         if self._cancel is None:  # it still boots, and has no loop
             with suppress(OSError):
                 self._link.shutdown(socket.SHUT_RDWR)
-            self._interrupt()
-        else:
-            self._insist()
+        self._interrupt()
         return AGAIN
 
     def _interrupt(self) -> None:

@@ -97,6 +97,11 @@ class Actor:
         return self.aid == self.runtime_vars.root
 
     @property
+    def stopper(self) -> Uid:
+        """Who stops it from outside: its parent; of the root, itself."""
+        return self.parent.aid.uid if self.parent is not None else self.aid.uid
+
+    @property
     def own_gil(self) -> bool:
         """Whether its Python code runs in parallel with that of its whole process.
 

@@ -48,6 +48,11 @@ class Host(Protocol):
         ...
 
     @property
+    def stopper(self) -> Uid:
+        """Who stops it from outside."""
+        ...
+
+    @property
     def exposure(self) -> Exposure:
         """The functions that it serves."""
         ...
@@ -223,8 +228,10 @@ class Server:
         except BaseException as exc:  # noqa: BLE001 (the caller raises it)
             # Whatever it is, SystemExit and KeyboardInterrupt included, it is the
             # caller's to see: a function that is called never ends its actor.
-            if invocation.canceller is None or not _is_interrupt(exc):
+            if not _is_interrupt(exc):
                 return t.Error(cid, self._box(exc, invocation))
+            if invocation.canceller is None:  # too busy to hear of it
+                invocation.canceller = self.host.stopper
         if (broken := self._protocol_error(invocation)) is not None:
             return t.Error(cid, self._box(broken, invocation))
         what = f"{invocation.path!r}"

@@ -5,6 +5,7 @@ Backends are loaded on demand; see `get_backend`.
 
 from tractor.spawn._backend import Child as Child
 from tractor.spawn._backend import ChildSpec as ChildSpec
+from tractor.spawn._backend import InterruptibleChild as InterruptibleChild
 from tractor.spawn._backend import SpawnBackend as SpawnBackend
 from tractor.spawn._backend import Traits as Traits
 from tractor.spawn._escalation import stop_child as stop_child
