@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from tractor.spawn import Traits
+from tractor.spawn import Traits, available_backends
 
 ROOT: Final = Path(__file__).parents[1]
 EXAMPLES: Final = sorted((ROOT / "examples").glob("*.py"))
@@ -122,6 +122,14 @@ EXPECTED: Final = {
             "niceness of the trio one: 0",
             "niceness of the nice one: 10",
         )
+    ),
+    "sub_interpreters": Expected(
+        (
+            "in this process: True with its own GIL: True",
+            "primes: 2262",
+        )
+        if "subint" in available_backends()
+        else ("needs Python 3.14",)
     ),
     "typed_payloads": Expected(
         (
