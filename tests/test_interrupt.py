@@ -31,6 +31,8 @@ from tests._helpers import (
 from tests.ipc.fakes import LIMIT, FakeTransport, frames
 from tractor.ipc import Channel
 from tractor.msg import types as t
+from tractor.runtime._supervised import Supervised
+from tractor.runtime._supervisor import Supervisor
 from tractor.testing import take_census, wait_for_end
 
 process = pytest.mark.requires_trait("own_process", "can_kill")
@@ -293,6 +295,41 @@ async def main():
         tree.check_end(tree.press_ctrl_c(), T_TWICE)
 
 
+# -- Not yet twice ---------------------------------------------------------------------
+
+
+@process
+def test_the_first_one_asks_while_another_actor_is_being_stopped(
+    start_method: str,
+) -> None:
+    """Nobody was asked for these before, so they are (reliability B3)."""
+
+    async def main() -> None:
+        async with open_tree(start_method) as an:
+            await an.run_in_actor(mis.says_goodbye, bell=bell.path)
+            stuck = await an.run_in_actor(mis.ignores_everything, bell=bell.path)
+            for _ in range(2):
+                await bell.heard()
+            await stuck.cancel_actor()
+            signal.raise_signal(signal.SIGINT)
+            await trio.sleep_forever()
+
+    with Bell() as bell:
+        interrupted(main)
+        assert bell.heard_nowait() == ["goodbye"]
+
+
+async def test_patience_comes_back_by_itself(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """What stops long after two that the program handled is asked first."""
+    async with tractor.open_root_actor() as actor:
+        actor.lose_patience()
+        assert not actor.patient
+        await trio.sleep(actor.graces.bound)
+        assert actor.patient
+
+
 # -- What it does to the runtime -------------------------------------------------------
 
 
@@ -340,6 +377,32 @@ def test_it_never_lands_in_a_channel() -> None:
                     await channel.drain()
                 assert transport.sent == frames(t.Ping(1))
                 channel.close()
+
+    interrupted(main)
+
+
+def test_it_never_lands_between_a_child_and_its_start(
+    start_method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A supervisor has no child then whose end never comes."""
+    begin = Supervisor._begin
+
+    def interrupted_begin(supervisor: Supervisor, child: Supervised) -> None:
+        signal.raise_signal(signal.SIGINT)
+        begin(supervisor, child)
+
+    async def main() -> None:
+        with trio.fail_after(SAFETY):
+            async with (
+                tractor.open_root_actor(start_method=start_method),
+                tractor.open_supervisor() as supervisor,
+            ):
+                with monkeypatch.context() as patch:
+                    patch.setattr(Supervisor, "_begin", interrupted_begin)
+                    try:
+                        await supervisor.start_actor("x")
+                    finally:
+                        assert supervisor.children() == []
 
     interrupted(main)
 

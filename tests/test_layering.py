@@ -22,8 +22,8 @@ LAYERS: Final = (
     (4, "discovery"),
     (5, "_root _child"),
     (6, "_cluster to_actor to_asyncio futures pinned cowns tracing experimental"),
-    (7, "devx testing"),
-    (8, "__init__"),  # what `import tractor` gives
+    (7, "devx"),
+    (8, "testing cli __init__"),  # the last one is what `import tractor` gives
     (9, "__main__"),
 )
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 import trio
@@ -31,6 +31,13 @@ from tractor.runtime import (
 from tractor.spawn import DEFAULT_BACKEND, get_backend, warm_up
 
 SPAWN_METHOD_VARIABLE = "TRACTOR_SPAWN_METHOD"
+STACK_ON_SIG_VARIABLE: Final = "TRACTOR_ENABLE_STACK_ON_SIG"
+
+# A module whose import makes an actor ready to answer. By name, since the diagnostics
+# are above; it goes to the children as their other modules do.
+ARMED: Final = "tractor.devx.armed"
+
+_NUMBERS: Final = ("max_frame", "boot_timeout", "max_children", "max_depth")
 
 
 @asynccontextmanager
@@ -45,6 +52,7 @@ async def open_root_actor(  # noqa: PLR0913 (keyword options of the public inter
     boot_timeout: float | None = None,
     max_children: int | None = None,
     max_depth: int | None = None,
+    enable_stack_on_sig: bool | None = None,
 ) -> AsyncIterator[Actor]:
     """Run the root of a tree of actors around the block.
 
@@ -64,6 +72,9 @@ async def open_root_actor(  # noqa: PLR0913 (keyword options of the public inter
         max_children: Most children that an actor may have at once; by default as
             many as the system allows.
         max_depth: Most levels below the root, likewise.
+        enable_stack_on_sig: Whether every actor of the tree tells where it is on
+            SIGUSR1, as by `tractor.devx.enable_stack_on_sig`. By default if the
+            environment variable ``TRACTOR_ENABLE_STACK_ON_SIG`` is set.
 
     Raises:
         RuntimeFailure: An actor runs in this interpreter already, or a child
@@ -74,26 +85,20 @@ async def open_root_actor(  # noqa: PLR0913 (keyword options of the public inter
     Cancellation: the actor's own tasks are cancelled and ended before the block is
     left; nothing of the runtime remains.
     """
-    numbers = (max_frame, boot_timeout, max_children, max_depth)
-    actor = _make_root(name, start_method, enable_modules, loglevel, graces, *numbers)
-    claim(actor)
-    try:
-        warm_up(actor.runtime_vars.start_method)
-        if loglevel is not None:
-            get_console_log(loglevel)
-        actor.exposure.load()
-        with actor.lifetime_stack, _on_ctrl_c(actor), _on_sigterm(actor) as terminated:
-            async with actor.running_services():
-                try:
-                    with actor.cancel_scope:
-                        yield actor
-                finally:
-                    await _end_tasks(actor)
-        if terminated.is_set():
-            raise SystemExit(128 + signal.SIGTERM)
-    finally:
-        release()
-        actor.released.set()
+    actor = _make_root(
+        name,
+        start_method,
+        [*enable_modules, *(common := _common_modules(enable_stack_on_sig))],
+        loglevel=loglevel,
+        graces=graces,
+        max_frame=max_frame,
+        boot_timeout=boot_timeout,
+        max_children=max_children,
+        max_depth=max_depth,
+        common_modules=common,
+    )
+    async with _running(actor):
+        yield actor
 
 
 @asynccontextmanager
@@ -140,30 +145,50 @@ async def open_nursery(**kwargs: Any) -> AsyncIterator[ActorNursery]:
         yield an
 
 
+@asynccontextmanager
+async def _running(actor: Actor) -> AsyncIterator[None]:
+    """Let `actor` be the one of this interpreter, with all that a root has."""
+    claim(actor)
+    try:
+        warm_up(actor.runtime_vars.start_method)
+        if actor.runtime_vars.loglevel is not None:
+            get_console_log(actor.runtime_vars.loglevel)
+        actor.exposure.load()
+        with actor.lifetime_stack, _on_ctrl_c(actor), _on_sigterm(actor) as terminated:
+            async with actor.running_services():
+                try:
+                    with actor.cancel_scope:
+                        yield
+                finally:
+                    await _end_tasks(actor)
+        if terminated.is_set():
+            raise SystemExit(128 + signal.SIGTERM)
+    finally:
+        release()
+        actor.released.set()
+
+
+def _common_modules(stack_on_sig: bool | None) -> tuple[str, ...]:
+    if stack_on_sig is None:
+        stack_on_sig = bool(os.environ.get(STACK_ON_SIG_VARIABLE))
+    return (ARMED,) if stack_on_sig else ()
+
+
 def _make_root(
     name: str,
     start_method: str | None,
     enable_modules: Iterable[str],
-    loglevel: str | None,
-    graces: Graces | None,
-    *numbers: float | None,
+    **options: Any,
 ) -> Actor:
     method = os.environ.get(SPAWN_METHOD_VARIABLE) or start_method or DEFAULT_BACKEND
     get_backend(method)
     aid = Aid(name, uuid4().hex, os.getpid())
-    names = ("max_frame", "boot_timeout", "max_children", "max_depth")
-    options: dict[str, Any] = dict(zip(names, numbers, strict=True))
-    for option, value in options.items():
-        if value is not None and not value > 0:
-            msg = f"{option} must be > 0, not {value!r}"
+    given = {key: value for key, value in options.items() if value is not None}
+    for option in _NUMBERS:
+        if not given.get(option, 1) > 0:
+            msg = f"{option} must be > 0, not {given[option]!r}"
             raise ValueError(msg)
-    runtime_vars = RuntimeVars(
-        root=aid,
-        start_method=method,
-        loglevel=loglevel,
-        graces=graces or Graces(),
-        **{key: value for key, value in options.items() if value is not None},
-    )
+    runtime_vars = RuntimeVars(root=aid, start_method=method, **given)
     main_name, main_file = main_origin()
     main_path = os.fsencode(os.path.abspath(main_file)) if main_file else None
     main = MainModule(main_name, main_path)

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -198,3 +199,31 @@ async def test_wrong_intervals_are_refused(start_method: str) -> None:
                 async with open_heartbeat(portal, interval=interval):
                     pass
         await an.cancel()
+
+
+async def test_a_stall_of_our_own_is_not_blamed_on_it(
+    start_method: str, reports: list[str]
+) -> None:
+    """Answers that are there when our own loop runs again were in time."""
+    async with open_tree(start_method) as an:
+        portal = await an.start_actor("x")
+        async with open_heartbeat(portal, interval=0.02):
+            for _ in range(15):
+                await trio.lowlevel.checkpoint()
+                time.sleep(0.1)  # noqa: ASYNC251 (the stall)
+        await an.cancel()
+    assert "unresponsive" not in reports
+
+
+async def test_waiting_after_the_block_is_refused(start_method: str) -> None:
+    """No news will come, so it raises at once; of a dead actor, its error."""
+    async with open_tree(start_method) as an:
+        portal = await an.start_actor("x")
+        async with open_heartbeat(portal) as beat:
+            await trio.lowlevel.checkpoint()
+        for wait in (beat.wait_responsive, beat.wait_unresponsive):
+            with trio.fail_after(SAFETY), pytest.raises(RuntimeError, match="is over"):
+                await wait()
+        await portal.cancel_actor()
+        with trio.fail_after(SAFETY), pytest.raises(TransportClosed):
+            await beat.wait_responsive()

@@ -117,3 +117,13 @@ def test_the_wait_starts_over_after_a_quiet_period() -> None:
 def test_before_any_restart() -> None:
     """There is nothing to wait for."""
     assert Intensity(1, 1.0).backoff() == 0.0
+
+
+@given(st.integers(0, 60), st.floats(0.1, 100))
+def test_the_waits_hide_no_crash_loop(limit: int, period: float) -> None:
+    """What dies at once is given up after the limit, however long the waits are."""
+    intensity, now, restarts = Intensity(limit, period), 0.0, 0
+    while intensity.allow(now):
+        restarts += 1
+        now += intensity.backoff()
+    assert restarts == limit

@@ -29,12 +29,26 @@ from tests._helpers import (
     run_python,
     write_program,
 )
-from tractor import BackendUnavailable, MsgTypeError, RemoteActorError, SpawnError
+from tractor import (
+    ActorDied,
+    BackendUnavailable,
+    MsgTypeError,
+    RemoteActorError,
+    SpawnError,
+)
 
 
 async def add(a: int, b: int) -> int:
     """For children that can import this very module."""
     return a + b
+
+
+async def crashes_when_cancelled(bell: str) -> None:
+    mis.ring(bell)
+    try:
+        await trio.sleep_forever()
+    finally:
+        os._exit(3)
 
 
 def sync() -> None:
@@ -480,3 +494,31 @@ async def test_the_main_module_is_not_always_wanted(start_method: str) -> None:
             await portal.run_from_ns("__main__", "hello")
         assert caught.value.boxed_type is AttributeError
         await an.cancel()
+
+
+# -- Stopped ---------------------------------------------------------------------------
+
+
+@pytest.mark.requires_trait("own_process")
+@pytest.mark.parametrize("how", ["cancel", "cancel_actor"])
+async def test_a_crash_in_the_clean_up_is_an_error(
+    start_method: str, bell: Bell, how: str
+) -> None:
+    """That it was asked to stop does not hide that it died of something else."""
+    with raises(ActorDied, match="exit code 3") as caught:
+        async with open_tree(start_method) as an:
+            portal = await an.run_in_actor(crashes_when_cancelled, bell=bell.path)
+            await bell.heard()
+            await (an.cancel() if how == "cancel" else portal.cancel_actor())
+    assert caught.value.aid == portal.aid
+
+
+async def test_what_is_gone_is_not_being_stopped(start_method: str) -> None:
+    """Whoever stops it once more, say in the moment of its end, leaves no trace."""
+    async with open_tree(start_method) as an:
+        portal = await an.start_actor("x")
+        await an.cancel()
+        assert portal._spawned is not None
+        portal._spawned.stop()
+        portal._spawned.kill_now()
+        assert tractor.current_actor().stopping == set()

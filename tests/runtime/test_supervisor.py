@@ -34,7 +34,8 @@ from tractor import ActorDied, RemoteActorError, RestartLimitReached, SpawnError
 from tractor._instrument import Event, hub
 from tractor.runtime import _restarts
 from tractor.runtime._restarts import Restart, Strategy
-from tractor.testing import faults
+from tractor.spawn import use_backend
+from tractor.testing import FakeBackend, faults
 
 pytestmark = pytest.mark.requires_trait("own_process", "can_kill")
 
@@ -65,12 +66,12 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @asynccontextmanager
 async def supervising(
-    start_method: str, **options: Any
+    start_method: str, graces: tractor.Graces = QUICK, **options: Any
 ) -> AsyncIterator[tractor.Supervisor]:
     """A supervisor in a tree of its own, with a net under it."""
     with trio.fail_after(SAFETY):
         async with (
-            tractor.open_root_actor(start_method=start_method, graces=QUICK),
+            tractor.open_root_actor(start_method=start_method, graces=graces),
             tractor.open_supervisor(**options) as supervisor,
         ):
             yield supervisor
@@ -341,7 +342,9 @@ async def test_all_are_stopped_in_reverse_order(
 ) -> None:
     """Each is asked when the one that was started after it is gone."""
     with raises(KeyError) if end == "error" else trio.CancelScope() as scope:
-        async with supervising(start_method) as supervisor:
+        # Those that come later get what the earlier ones left of it.
+        graces = tractor.Graces(ack=SAFETY / 8, cancel=SAFETY / 2)
+        async with supervising(start_method, graces) as supervisor:
             portals = await start_all(supervisor, "abc")
             tape.events.clear()
             if end == "error":
@@ -365,7 +368,7 @@ async def test_uncooperative_children_have_one_bound(
             tractor.open_root_actor(start_method=start_method),
             tractor.open_supervisor() as supervisor,
         ):
-            for name in "abcd":
+            for name in "abc":
                 await supervisor.run_in_actor(
                     mis.ignores_everything, name=name, bell=bell.path
                 )
@@ -476,6 +479,39 @@ async def test_a_start_that_is_cancelled(start_method: str) -> None:
             assert not Path(f"/proc/{booting}").exists()  # noqa: ASYNC240
             held.release()
             await supervisor.start_actor("a", **held.options)
+            await supervisor.cancel()
+
+
+async def test_a_portal_to_one_that_is_being_started(start_method: str) -> None:
+    """Whoever asks for it by name gets it as soon as it is up."""
+    got: list[tractor.Portal] = []
+
+    async def ask() -> None:
+        got.append(await supervisor.portal("a"))
+
+    with faults.hold_at("import") as held:
+        async with supervising(start_method) as supervisor:
+            async with trio.open_nursery() as nursery:
+                start = partial(supervisor.start_actor, "a", **held.options)
+                nursery.start_soon(start)
+                await held.wait_reached()
+                nursery.start_soon(ask)
+                await wait_all_tasks_blocked()
+                held.release()
+            assert [portal.aid for portal in got] == [infos(supervisor)["a"].aid]
+            await supervisor.cancel()
+
+
+async def test_children_are_started_in_the_context_of_the_supervisor(
+    start_method: str,
+) -> None:
+    """What was chosen around its block holds for each start, by whoever and when."""
+    with use_backend(FakeBackend()):
+        async with supervising(start_method) as supervisor:
+            portal = await supervisor.start_actor("x", start_method="fake")
+            with events("ready") as ready:
+                await portal.cancel_actor()
+                assert (await restarted(supervisor, "x")).aid == ready[0].aid
             await supervisor.cancel()
 
 

@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tractor.spawn._death import wait_process_exited
+from tractor.spawn._death import wait_process_exited, was_reaped
 
 SAFETY = 20  # seconds; a net, never what is tested
 
@@ -126,3 +126,19 @@ async def test_is_always_a_checkpoint(mechanism: str) -> None:
             with contextlib.suppress(Exception):
                 await wait_process_exited(process.pid)
         assert scope.cancelled_caught
+
+
+def test_who_was_reaped() -> None:
+    """Neither who runs, nor a zombie; by number or by descriptor."""
+    with cat() as process:
+        pidfd = os.pidfd_open(process.pid) if hasattr(os, "pidfd_open") else None
+        assert not was_reaped(process.pid)
+        assert not was_reaped(process.pid, pidfd)
+        end(process)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert not was_reaped(process.pid, pidfd)
+        process.wait()
+        assert was_reaped(process.pid)
+        assert was_reaped(process.pid, pidfd)
+        if pidfd is not None:
+            os.close(pidfd)

@@ -96,6 +96,10 @@ async def running(backend: MpBackend, code: str) -> AsyncIterator[Started]:
                 await child.wait()
 
 
+def reap(pid: int) -> None:
+    os.waitpid(pid, 0)
+
+
 @pytest.fixture(params=[MpSpawn, MpForkserver])
 def backend(request: pytest.FixtureRequest) -> MpBackend:
     made: MpBackend = request.param(boot=BOOT)
@@ -245,6 +249,35 @@ say(os.path.samefile(os.getcwd(), sys.argv[-1]))
     assert capfd.readouterr().out == "to the kid False\n"
 
 
+async def test_a_folder_that_was_deleted(
+    backend: MpBackend, forkserver: int, tmp_path: Path
+) -> None:
+    """A child needs none to start, once there is a forkserver."""
+    before = os.getcwd()
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    try:
+        gone.rmdir()
+        async with running(backend, "say('ready')") as kid:
+            assert await kid.hear() == "ready"
+    finally:
+        os.chdir(before)
+
+
+async def test_a_socket_goes_with_its_process(backend: MpBackend) -> None:
+    """Forkservers of actors leave nothing in the folder of the root."""
+    code = """
+from tractor.spawn._mp import server
+server.ensure_running()
+say(server._forkserver_address)
+"""
+    async with running(backend, code) as kid:
+        address = await kid.hear()
+        await kid.wait()
+        assert not await trio.Path(address).exists()
+
+
 async def test_stdout_may_be_closed(backend: MpBackend) -> None:
     """Then there is none to hand over, and nothing takes its place."""
     stdout = os.dup(1)
@@ -331,6 +364,27 @@ async def test_the_dead_are_never_signalled(
             kid.child.kill()
 
 
+@pytest.mark.parametrize("how", ["reaped", "ignored"])
+async def test_somebody_else_may_reap_it(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then it is gone all the same, nobody knows how, and no signal is sent."""
+    action = signal.SIG_IGN if how == "ignored" else signal.SIG_DFL
+    before = signal.signal(signal.SIGCHLD, action)
+    try:
+        async with running(MpSpawn(boot=BOOT), FOREVER) as kid:
+            await kid.hear()
+            kid.child.kill()
+            if how == "reaped":
+                reap(kid.child.pid)
+            assert await kid.wait() == ExitStatus()
+            monkeypatch.setattr(os, "kill", pytest.fail)
+            monkeypatch.setattr(signal, "pidfd_send_signal", pytest.fail)
+            kid.child.terminate()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 async def test_without_pidfds(
     backend: MpBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -412,6 +466,20 @@ async def test_a_forkserver_that_stands_still(
         os.kill(forkserver, signal.SIGCONT)
     async with running(forkserver_backend, "") as kid:
         assert await kid.wait() == ExitStatus(exit_code=0)
+
+
+async def test_a_child_may_die_while_the_forkserver_stands_still(
+    forkserver: int, forkserver_backend: MpForkserver
+) -> None:
+    """It is gone; only how it ended is not known."""
+    async with running(forkserver_backend, FOREVER) as kid:
+        await kid.hear()
+        os.kill(forkserver, signal.SIGSTOP)
+        try:
+            kid.child.kill()
+            assert await kid.wait() == ExitStatus()
+        finally:
+            os.kill(forkserver, signal.SIGCONT)
 
 
 def test_a_forkserver_that_fails_to_import(tmp_path: Path) -> None:

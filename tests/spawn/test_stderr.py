@@ -4,6 +4,9 @@ import contextlib
 import itertools
 import logging
 import os
+import pty
+import threading
+import tty
 from collections.abc import Iterator
 
 import pytest
@@ -165,6 +168,49 @@ async def test_a_stuck_stderr_of_ours_blocks_nobody(
         assert tail.text() == sent[-TAIL_BYTES:].decode()
         assert await read_exactly(ours, len(sent)) == sent
     os.close(child_end)
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A terminal for our own stderr, with room for a little; this is its other end."""
+    master, terminal = pty.openpty()
+    tty.setraw(terminal)  # what is written is what is read
+    os.set_blocking(terminal, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(terminal, b"x" * 512)
+    os.set_blocking(terminal, True)
+    while not _stderr._writable(terminal):
+        os.read(master, 64)
+    monkeypatch.setattr(_stderr, "STDERR", terminal)
+    yield master
+    os.close(master)
+    os.close(terminal)
+
+
+async def test_a_terminal_with_little_room_blocks_nobody(
+    tail: StderrTail, terminal: int
+) -> None:
+    """It polls as writable, and yet a write of more than it takes would block."""
+    net = threading.Timer(SAFETY, os.read, (terminal, 1 << 20))  # would end that
+    net.start()
+    sent = b"".join(b"%d;" % number for number in range(10_000))
+    try:
+        child_end = started(tail)
+        os.write(child_end, sent)
+        os.close(child_end)
+        await wait_all_tasks_blocked()
+        assert net.is_alive()
+        tail.child_gone()
+        got = b""
+        with trio.fail_after(SAFETY):
+            await tail.wait_done()
+            while not got.endswith(sent):
+                got += await read_exactly(terminal, 1)
+        assert not got.removesuffix(sent).strip(b"x")
+    finally:
+        net.cancel()
+        net.join()
 
 
 async def test_a_non_blocking_stderr_of_ours_loses_nothing(

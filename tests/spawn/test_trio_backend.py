@@ -334,6 +334,13 @@ async def test_pipes_to_nobody(
     )
 
 
+async def test_a_session_of_its_own() -> None:
+    """It may be asked for, and brings the process group that a child has."""
+    code = "say((os.getsid(0), os.getpgrp()))"
+    async with running(code, start_new_session=True) as kid:
+        assert eval(await kid.hear()) == (kid.child.pid, kid.child.pid)
+
+
 async def test_options_that_nobody_knows(
     links: tuple[socket.socket, socket.socket], lifeline: Lifeline
 ) -> None:
@@ -371,3 +378,15 @@ async def test_no_resource_is_left_unclosed() -> None:
     del kid
     gc.collect()  # would raise a ResourceWarning, which pytest turns into a failure
     assert sorted(os.listdir("/dev/fd")) == before
+
+
+@pytest.mark.parametrize("first", ["wait", "kill"])
+async def test_somebody_else_may_reap_it(first: str) -> None:
+    """Then it is gone all the same, and nobody says that it ended well."""
+    async with running(FOREVER) as kid:
+        await kid.hear()
+        os.kill(kid.child.pid, signal.SIGKILL)
+        assert still_ours(kid.child.pid)  # and reap it
+        if first == "kill":
+            kid.child.kill()
+        assert await kid.wait() == ExitStatus()

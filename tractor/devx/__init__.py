@@ -7,6 +7,7 @@ from tractor.devx._deltas import Holdings as Holdings
 from tractor.devx._deltas import resource_delta_fixture as resource_delta_fixture
 from tractor.devx._deltas import track_resource_deltas as track_resource_deltas
 from tractor.devx._dump import dump_to_file as dump_to_file
+from tractor.devx._dump import dump_to_text as dump_to_text
 from tractor.devx._enable import enable_stack_on_sig as enable_stack_on_sig
 from tractor.devx._facts import ActorFacts as ActorFacts
 from tractor.devx._facts import Answer as Answer
@@ -24,3 +25,4 @@ from tractor.devx._tree import ActorTree as ActorTree
 from tractor.devx._tree import TaskTree as TaskTree
 from tractor.devx._tree import actor_tree as actor_tree
 from tractor.devx._tree import task_tree as task_tree
+from tractor.devx._trees import find_trees as find_trees

@@ -1,4 +1,4 @@
-"""Asking every process below this one what it knows, all at once and within a bound.
+"""Asking processes what they know, all at once and within a bound.
 
 One thread sends all requests and then looks for answers. A process that says nothing
 for half of the time gets the signal of last resort; whatever it does, it is described
@@ -8,7 +8,7 @@ from outside. See `_answer` for the other side.
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from typing import Final
 
@@ -41,10 +41,23 @@ def ask_all(within: float = PATIENCE) -> list[Answer]:
     Args:
         within: Seconds for all of them together; > 0.
     """
+    return ask([(os.getpid(), None), *descendants(os.getpid())], within)
+
+
+def ask(
+    processes: Iterable[tuple[int, Stat | None]], within: float = PATIENCE
+) -> list[Answer]:
+    """What each of these answers, or what it looks like from outside.
+
+    Args:
+        processes: Ids, with what the kernel says; `None` for this process, of which
+            only the sub-interpreters are asked.
+        within: Seconds for all of them together; > 0.
+    """
     deadline = time.monotonic() + within
     last_resort = deadline - within / 2
     with ExitStack() as stack:
-        questions = list(_questions(stack))
+        questions = list(_questions(processes, stack))
         waiting = [each for each in questions if each.ask()]
         while waiting and (now := time.monotonic()) < deadline:
             if now >= last_resort:
@@ -57,9 +70,11 @@ def ask_all(within: float = PATIENCE) -> list[Answer]:
         return [each.result() for each in questions]
 
 
-def _questions(stack: ExitStack) -> Iterator["_Question"]:
+def _questions(
+    processes: Iterable[tuple[int, Stat | None]], stack: ExitStack
+) -> Iterator["_Question"]:
     """One for each mailbox, and for each process without any."""
-    for pid, stat in [(os.getpid(), None), *descendants(os.getpid())]:
+    for pid, stat in processes:
         process = (
             describe_process(pid, stat) if stat is not None else describe_this_process()
         )

@@ -60,6 +60,16 @@ def dump_to_file(
     return name
 
 
+def dump_to_text(why: str, *, all_threads: bool = True) -> str:
+    """The same as text, for who shows it where it belongs; nothing is logged.
+
+    Args:
+        why: What it says at its top.
+        all_threads: Whether other threads than the first one are shown, too.
+    """
+    return "".join(_parts(why, all_threads=all_threads))
+
+
 def _open(path: Destination) -> tuple[IO[str], Path]:
     if path is not None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC

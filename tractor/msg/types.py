@@ -35,6 +35,7 @@ class RuntimeVars(Struct, frozen=True, kw_only=True):
         boot_timeout: Seconds from spawn to ready.
         max_children: Most children that one actor has at once; `None` for any number.
         max_depth: Most levels below the root; `None` for any number.
+        common_modules: Every actor serves these, beside its own.
     """
 
     root: Aid
@@ -48,6 +49,7 @@ class RuntimeVars(Struct, frozen=True, kw_only=True):
     boot_timeout: float = 20.0
     max_children: int | None = None
     max_depth: int | None = None
+    common_modules: tuple[str, ...] = ()
 
 
 class MainModule(Struct, frozen=True, array_like=True):

@@ -8,7 +8,7 @@ starved, or held by code that does not give the loop back.
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Literal
+from typing import Final, Literal
 
 import trio
 
@@ -20,9 +20,13 @@ from tractor.runtime._state import current_actor
 
 log = get_logger("heartbeat")
 
+# Rounds of the scheduler before an answer is missed: when our own loop stood still, it
+# is there and not read yet. One for the reader, one to spare. Takes no time.
+LOOK: Final = 2
+
 
 class Heartbeat:
-    """What is known of one actor; got from `open_heartbeat`.
+    """What is known of one actor; got from `open_heartbeat`, and of use in its block.
 
     Attributes:
         responsive: Whether the last ping was answered in time.
@@ -41,6 +45,7 @@ class Heartbeat:
 
         Raises:
             TransportClosed: It has ended, or `ActorDied` when it died.
+            RuntimeError: The block of `open_heartbeat` was left.
         """
         await self._wait(responsive=False)
 
@@ -49,14 +54,19 @@ class Heartbeat:
 
         Raises:
             TransportClosed: It has ended, or `ActorDied` when it died.
+            RuntimeError: The block of `open_heartbeat` was left.
         """
         await self._wait(responsive=True)
 
     async def _wait(self, *, responsive: bool) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         while self._over or self.responsive != responsive:
-            if self._over:
+            if self._portal.down:
                 raise await self._portal.wait_down()
+            if self._over:
+                name = self._portal.aid.reprol()
+                msg = f"the heartbeat of {name!r} is over; wait inside of its block"
+                raise RuntimeError(msg)
             await self._changed.wait()
 
     def note(self, *, responsive: bool) -> bool:
@@ -112,6 +122,7 @@ async def open_heartbeat(
         yield pulse.beat
     finally:
         pulse.scope.cancel()
+        pulse.beat.end()
 
 
 class _Pulse:
@@ -150,6 +161,8 @@ class _Pulse:
                 return
             with trio.move_on_after(self._interval):
                 await answer.wait()
+            for _ in range(LOOK):
+                await trio.lowlevel.checkpoint()
             if not answer.is_set():
                 self._report(responsive=False)
                 await answer.wait()

@@ -179,7 +179,7 @@ class ActorNursery:
             aid=Aid(name, uuid4().hex),
             parent=actor.aid,
             runtime_vars=runtime_vars,
-            enable_modules=modules,
+            enable_modules=[*modules, *runtime_vars.common_modules],
             main=actor.main if inherit_main else None,
             # Python's own importer skips entries of other types.
             sys_path=[os.fsencode(path) for path in sys.path if isinstance(path, str)],
@@ -208,8 +208,7 @@ class ActorNursery:
         except OSError as exc:
             msg = f"actor {spec.aid.reprol()!r} cannot be started: {exc}"
             raise SpawnError(msg, aid=spec.aid, stage="start") from exc
-        if not self._actor.stopping:
-            self._actor.patient = True  # the program goes on after all
+        self._actor.regain_patience()
         self._actor.spawn(
             child.run,
             partial(self._fail, spec.aid.name),

@@ -48,26 +48,30 @@ class Intensity:
 
     Args:
         limit: Restarts that are allowed within `period`, ≥ 0.
-        period: Seconds, > 0.
+        period: Seconds, > 0. What is spent in `backoff` is not counted: otherwise
+            many a limit would never be reached.
     """
 
     def __init__(self, limit: int, period: float) -> None:
         self.limit = limit
         self.period = period
         self._times: deque[float] = deque()
+        self._waited = 0.0  # seconds, in all
 
     def allow(self, now: float) -> bool:
         """Note a restart at `now`; whether it is within the limit."""
+        now -= self._waited
         while self._times and self._times[0] <= now - self.period:
             self._times.popleft()
         self._times.append(now)
         return len(self._times) <= self.limit
 
     def backoff(self) -> float:
-        """Seconds to wait before the restart that was noted last."""
+        """Seconds that are waited before the restart that was noted last; ask once."""
         delay = 0.0
         for _ in range(len(self._times) - 1):
             delay = min(MAX_BACKOFF, 2 * delay or FIRST_BACKOFF)
             if delay == MAX_BACKOFF:
                 break
+        self._waited += delay
         return delay

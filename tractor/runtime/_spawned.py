@@ -14,20 +14,12 @@ the exit status, and so that what the child sent before it died is still read.
 
 import math
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import trio
 from msgspec.structs import replace
 
-from tractor._exceptions import (
-    ActorAbandoned,
-    ActorDied,
-    ContextCancelled,
-    RuntimeFailure,
-    SpawnError,
-    SpawnTimeout,
-    TransportClosed,
-)
+from tractor._exceptions import ActorDied, RuntimeFailure, TransportClosed
 from tractor._instrument import hub
 from tractor._types import Aid, ExitReport, ExitStatus, Graces, Rung
 from tractor.ipc import Channel, make_pair
@@ -35,11 +27,24 @@ from tractor.log import get_logger
 from tractor.msg import types as t
 from tractor.msg import unbox
 from tractor.runtime._actor import Actor
+from tractor.runtime._ends import (
+    FailedBoot,
+    as_one,
+    crashed_when_asked,
+    left_behind,
+    own_error,
+)
 from tractor.runtime._main_task import MainTask
 from tractor.runtime._peer import Peer
 from tractor.runtime._portal import Portal
 from tractor.runtime._state import add_orphan, granted_graces
-from tractor.spawn import Child, ChildSpec, SpawnBackend, stop_child
+from tractor.spawn import (
+    Child,
+    ChildSpec,
+    InterruptibleChild,
+    SpawnBackend,
+    stop_child,
+)
 
 log = get_logger("spawn")
 
@@ -88,6 +93,7 @@ class SpawnedActor:
         self._child: Child | None = None
         self._died_of: ExitStatus | None = None
         self._timed_out = False
+        self._hurried = False  # it got no time to end when it was asked
         transport, self._childs_end = make_pair()
         channel = Channel(transport, max_frame=spec.runtime_vars.max_frame)
         self.peer = Peer(
@@ -107,6 +113,8 @@ class SpawnedActor:
 
     def stop(self, deadline: float = math.inf) -> None:
         """Stop it by the ladder, whose graces shrink to end by then; idempotent."""
+        if self.gone.is_set():
+            return
         self.stop_called = True
         self._deadline = min(self._deadline, deadline)
         self._actor.stopping.add(self.kill_now)
@@ -190,8 +198,7 @@ class SpawnedActor:
         except (ValueError, TypeError) as exc:
             self.boot_error = exc  # of an argument that the caller chose
         except Exception as exc:  # noqa: BLE001 (of the system, or the caller's hook)
-            self.boot_error = self._spawn_error(f"cannot be started: {exc}")
-            self.boot_error.__cause__ = exc
+            self.boot_error = self._failed_boot().caused_by(exc, "cannot be started")
         if self._child is None:
             self._childs_end.close()
             return False
@@ -205,13 +212,21 @@ class SpawnedActor:
     def kill_now(self) -> None:
         """Do not wait for the ladder; the owner has lost patience."""
         self.stop()
-        if self._child is not None and self._backend.traits.can_kill:
+        if self._child is None:
+            return
+        self._hurried = True
+        traits = self._backend.traits
+        if traits.can_kill:
             self._child.kill()
+        elif traits.can_interrupt:
+            cast("InterruptibleChild", self._child).interrupt()
 
     def _on_boot(self, record: t.Stage | t.Ready | t.BootError) -> None:
         if isinstance(record, t.Stage):
             self._stage = record.name
             return
+        if isinstance(record, t.BootError):
+            self._stage = record.stage
         self._boot_record = record
         self._news.set()
 
@@ -265,7 +280,10 @@ class SpawnedActor:
                 await self._stop(child)
             with trio.move_on_after(SETTLE):
                 await self.peer.ended.wait()
-            expected = expected or self.peer.bye is not None
+            if self.peer.bye is not None:
+                expected = True
+            elif expected and self._crashed_when_asked:
+                expected, self._died_of = False, self.status
         self.peer.fail(self._down)
         self._actor.remove_peer(self.peer)
         if self.main is not None and self.booted.is_set():
@@ -308,15 +326,16 @@ class SpawnedActor:
     def _graces(self) -> Graces:
         graces = granted_graces(self._actor.graces)
         graces = graces.within(self._deadline - trio.current_time())
-        if not self._backend.traits.can_kill:
-            return graces
-        # What was killed will be dead, and only its notice may be late. To give up on
-        # it early gains nothing: who waits for us cuts us off in time, and then the
-        # lifeline sees to it.
-        kill = self._actor.graces.kill
-        if not self._actor.patient:
-            return Graces(ack=0, cancel=0, terminate=0, kill=kill)
-        return replace(graces, kill=kill)
+        traits = self._backend.traits
+        if traits.can_kill:
+            # What was killed will be dead, and only its notice may be late. To give up
+            # on it early gains nothing: who waits for us cuts us off in time, and then
+            # the lifeline sees to it.
+            graces = replace(graces, kill=self._actor.graces.kill)
+        if not self._actor.patient and (traits.can_kill or traits.can_interrupt):
+            self._hurried = True
+            return Graces(ack=0, cancel=0, terminate=0, kill=graces.kill)
+        return graces
 
     async def _ask(self, seconds: float) -> bool:
         return await self.peer.request_cancel(self._actor.aid.uid, seconds)
@@ -335,73 +354,46 @@ class SpawnedActor:
         )
 
     def _conclude(self, *, expected: bool) -> None:
-        if self._abandoned:
+        abandoned = left_behind(self.aid, self.report)
+        if abandoned is not None:
             add_orphan(self.aid)
         if not self.booted.is_set():
-            self.boot_error = self.boot_error or self._boot_failure()
+            self.boot_error = self.boot_error or self._failed_boot().error()
             if self.main is not None:
                 self.main.fail(TransportClosed(str(self.boot_error)))
             return
-        errors = [self._main_error(), self._bye_error()]
-        if self.report is not None and self._abandoned:
-            msg = f"actor {self.aid.reprol()!r} cannot be stopped and was left behind"
-            errors.append(ActorAbandoned(msg, aid=self.aid, report=self.report))
-        found = [error for error in errors if error is not None]
-        if not (found or expected):
-            found.append(self._down())
-        if found:
-            msg = f"actor {self.aid.reprol()!r} failed more than once"
-            self.error = found[0] if len(found) == 1 else ExceptionGroup(msg, found)
+        errors = (self._main_error(), self._bye_error(), abandoned)
+        self.error = as_one(self.aid, errors) or self.error
+        if self.error is None and not expected:
+            self.error = self._down()
 
     def _main_error(self) -> Exception | None:
-        """The main task's error, unless we stopped it ourselves.
-
-        That its actor is gone is no error of its own.
-        """
         error = self.main.error if self.main is not None else None
-        if isinstance(error, ContextCancelled):
-            return None if error.canceller == self._actor.aid.uid else error
-        return None if isinstance(error, TransportClosed) else error
+        return own_error(error, self._actor.aid.uid)
 
     def _bye_error(self) -> Exception | None:
         """What its own clean-up raised."""
         bye = self.peer.bye
         return unbox(bye.error) if bye is not None and bye.error is not None else None
 
-    def _boot_failure(self) -> BaseException:
-        record = self._boot_record
-        if isinstance(record, t.BootError):
-            cause = unbox(record.error)
-            self._stage = record.stage
-            error = self._spawn_error(f"failed in its stage {record.stage!r}: {cause}")
-            error.__cause__ = cause
-            return error
-        if self._timed_out:
-            timeout = self.spec.runtime_vars.boot_timeout
-            return self._spawn_error(
-                f"was not ready within boot_timeout={timeout} s and was stopped; "
-                f"it hung in its stage {self._stage!r}",
-                SpawnTimeout,
-            )
-        if self.report is not None or self._child is None:
-            return self._spawn_error(f"was stopped in its stage {self._stage!r}")
-        how = self.status if self.status is not None else self.peer.reason
-        return self._spawn_error(f"ended in its stage {self._stage!r}: {how}")
-
-    @property
-    def _abandoned(self) -> bool:
-        return self.report is not None and self.report.outcome == "abandoned"
-
-    def _spawn_error(self, what: str, cls: type[SpawnError] = SpawnError) -> SpawnError:
-        if self._abandoned:
-            what += "; it cannot be stopped and was left behind"
-        return cls(
-            f"actor {self.aid.reprol()!r} {what}",
+    def _failed_boot(self) -> FailedBoot:
+        timeout = self.spec.runtime_vars.boot_timeout
+        return FailedBoot(
             aid=self.aid,
             stage=self._stage,
+            record=self._boot_record,
+            timeout=timeout if self._timed_out else None,
+            stopped=self.report is not None or self._child is None,
+            abandoned=left_behind(self.aid, self.report) is not None,
             status=self.status,
+            link_error=self.peer.reason,
             stderr_tail=self._stderr_tail(),
         )
+
+    @property
+    def _crashed_when_asked(self) -> bool:
+        ran = self.booted.is_set() and not self._hurried
+        return ran and crashed_when_asked(self.report, self.status)
 
     def _stderr_tail(self) -> str:
         return self._child.stderr_tail() if self._child is not None else ""

@@ -152,19 +152,13 @@ class Supervisor:
     async def _stop(self) -> list[BaseException]:
         self._stopped = True
         self._task.cancel()
-        interrupts: list[BaseException] = []
         done = trio.Event()
         if self._actor.ended:  # and so are they
             done.set()
         else:
             graces = granted_graces(self._actor.graces)
             self._actor.spawn(self._stop_all, graces, done, name="supervisor's end")
-        with trio.CancelScope(shield=True):
-            while not done.is_set():
-                try:
-                    await done.wait()
-                except KeyboardInterrupt as exc:
-                    interrupts = [exc]
+        interrupts = await _wait_out(done)
         self._children.clear()
         self._wake()
         return interrupts
@@ -178,6 +172,9 @@ class Supervisor:
 
     # -- starting ----------------------------------------------------------------------
 
+    # Ctrl-C between the entry of a child here and its start would leave a child that
+    # never ends; in the wait for the start it stops that one.
+    @trio.lowlevel.enable_ki_protection
     async def _add(
         self,
         name: str,
@@ -196,12 +193,14 @@ class Supervisor:
         try:
             await child.settled.wait()
         except BaseException:
-            self._forget(child)
             child.stop_soon(math.inf)
-            with trio.CancelScope(shield=True):
-                await child.ended.wait()
+            interrupts = await _wait_out(child.ended)
+            self._forget(child)
+            for interrupt in interrupts:
+                raise interrupt from None
             raise
         if child.portal is not None:
+            self._wake()
             return child.portal
         self._forget(child)
         if child.error is not None and not child.stopping:
@@ -211,8 +210,8 @@ class Supervisor:
 
     def _begin(self, child: Supervised) -> None:
         name = f"supervised {child.name}"
-        spawn = self._actor.spawn
-        self._context.run(spawn, child.run, self._actor, self._on_end, name=name)
+        args = (child.run, self._actor, self._on_end)
+        self._context.run(self._actor.spawn, *args, name=name, inherit=True)
 
     def _forget(self, child: Supervised) -> None:
         if self._children.get(child.name) is child:
@@ -313,6 +312,18 @@ class Supervisor:
             raise final
 
 
+async def _wait_out(event: trio.Event) -> list[BaseException]:
+    """Wait for it whatever comes, and give the last Ctrl-C that came meanwhile."""
+    interrupts: list[BaseException] = []
+    with trio.CancelScope(shield=True):
+        while not event.is_set():
+            try:
+                await event.wait()
+            except KeyboardInterrupt as exc:
+                interrupts = [exc]
+    return interrupts
+
+
 def open_supervisor(
     *,
     strategy: Strategy = "one_for_one",
@@ -330,7 +341,7 @@ def open_supervisor(
             started after it (``rest_for_one``).
         max_restarts: Restarts allowed within `period`, ≥ 0. One more, and the
             supervisor gives up.
-        period: Seconds, > 0.
+        period: Seconds, > 0; waits before restarts are not counted.
 
     Returns:
         A context manager that gives the `Supervisor`.

@@ -32,6 +32,23 @@ async def wait_process_exited(pid: int) -> None:
         await _wait_on_pidfd(pidfd)
 
 
+def was_reaped(pid: int, pidfd: int | None = None) -> bool:
+    """Whether child process `pid` is gone, and its exit status with it.
+
+    Somebody else in this process has waited for it, or SIGCHLD is ignored here.
+
+    Args:
+        pid: A child of this process.
+        pidfd: Of the same; without it, a later child of that number is taken for it.
+    """
+    which = (os.P_PID, pid) if pidfd is None else (os.P_PIDFD, pidfd)
+    try:
+        os.waitid(*which, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+    except ChildProcessError:
+        return True
+    return False
+
+
 async def _wait_on_pidfd(pidfd: int) -> None:
     # Each caller has a descriptor of its own: trio allows one waiter for each.
     try:

@@ -22,6 +22,7 @@ from types import CodeType
 from typing import Final
 
 _TOOLS: Final = (3, 4, 5, 1)  # numbers of tools; 0 and 2 are a debugger's, a profiler's
+_PROGRAM: Final = ("<module>", "_run_module_as_main")  # `python file`, `python -m name`
 
 
 class _Guard:
@@ -42,11 +43,10 @@ class _Guard:
                 return
 
     def _note(self, code: CodeType, offset: int, exception: BaseException) -> None:
-        del code, offset
-        # Frame 0 is this one.
-        if sys._getframe(1).f_back is None and (
-            threading.current_thread() is threading.main_thread()
-        ):
+        del offset
+        # Frame 0 is this one. What `atexit` calls is outermost as well.
+        is_program = code.co_name in _PROGRAM and sys._getframe(1).f_back is None
+        if is_program and threading.current_thread() is threading.main_thread():
             self._last = exception
 
     def _leave(self) -> None:

@@ -32,7 +32,9 @@ from tractor._types import ExitStatus
 from tractor.log import get_logger
 from tractor.spawn._backend import ChildSpec, Traits
 from tractor.spawn._lifeline import hold
-from tractor.spawn._mp_popen import Forked, PassedFd, Spawned
+from tractor.spawn._mp_popen import Forked, Spawned
+from tractor.spawn._mp_sent import PassedFd
+from tractor.spawn._mp_server import ForkServer
 from tractor.spawn._stderr import StderrTail
 from tractor.spawn._threaded import start_in_thread
 
@@ -45,7 +47,7 @@ STDERR: Final = 2
 OUTPUTS: Final = (STDERR, STDOUT)  # in the order in which they are handed over
 
 # Of this process; `multiprocessing` has one, too. Nothing runs before its first child.
-server: Final = forkserver.ForkServer()
+server: Final = ForkServer()
 
 type Popen = Spawned | Forked
 

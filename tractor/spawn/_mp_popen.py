@@ -15,18 +15,16 @@ Other than its own,
 They need no lock: what is global in `multiprocessing` has one, or is of one thread.
 """
 
-import io
+import math
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import (
     ProcessError,
-    context,
     forkserver,
     popen_forkserver,
     popen_spawn_posix,
-    reduction,
     resource_tracker,
     spawn,
     util,
@@ -37,13 +35,45 @@ from typing import Any, Final
 import trio
 
 from tractor._types import ExitStatus
-from tractor.spawn._death import wait_process_exited
+from tractor.spawn._death import wait_process_exited, was_reaped
+from tractor.spawn._mp_sent import pickled
 
+TELLING: Final = 0.2  # seconds that a forkserver has to tell of a death
 NO_STATUS: Final = 255  # what `multiprocessing` calls an exit code that nobody knows
 SPARE_FDS: Final = 8  # descriptors that a launch may open at once
 
 
-class Spawned(popen_spawn_posix.Popen):
+class _Signalled:
+    """A process that is sent signals, and no other one of that number ever."""
+
+    pid: int
+    returncode: int | None
+    _pidfd: int | None = None
+
+    def _open_pidfd(self) -> None:
+        # The number may be another one's as soon as somebody has reaped this.
+        with suppress(AttributeError, OSError):  # not Linux ≥ 5.3, or forbidden
+            self._pidfd = os.pidfd_open(self.pid)
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it was reaped."""
+        if self.returncode is not None:
+            return
+        with suppress(ProcessLookupError):
+            if self._pidfd is None:
+                os.kill(self.pid, number)
+            else:
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    async def _died(self) -> None:
+        """Wait until it is a zombie, or gone."""
+        if self._pidfd is None:
+            await wait_process_exited(self.pid)
+        else:
+            await trio.lowlevel.wait_readable(self._pidfd)
+
+
+class Spawned(_Signalled, popen_spawn_posix.Popen):
     """A fresh Python."""
 
     _fds: list[int]  # those that it inherits
@@ -51,13 +81,14 @@ class Spawned(popen_spawn_posix.Popen):
     def _launch(self, process: BaseProcess) -> None:
         tracker = resource_tracker.getfd()
         assert tracker is not None  # it runs now
-        data = _pickled(self, process)
+        data = pickled(self, process)
         data_r, self._data_w = os.pipe()
         try:
             argv = spawn.get_command_line(tracker_fd=tracker, pipe_handle=data_r)
             passed = [*self._fds, tracker, data_r]
             with _sigint_blocked():
                 self.pid = _exec(argv, passed)
+            self._open_pidfd()
         except BaseException:
             self.close()
             raise
@@ -69,18 +100,15 @@ class Spawned(popen_spawn_posix.Popen):
             self.end()
             raise
 
-    def send_signal(self, number: int) -> None:
-        """Send a signal, unless it was reaped."""
-        if self.returncode is None:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, number)
-
     async def exited(self) -> ExitStatus:
-        """Wait until it is gone, and reap it."""
+        """Wait until it is gone, and reap it, unless somebody else has done so."""
         # A loop, since under a tracer the notice comes before it can be reaped.
-        while (code := self.poll()) is None:
-            await wait_process_exited(self.pid)
-        return ExitStatus.from_returncode(code)
+        while not was_reaped(self.pid, self._pidfd):
+            if (code := self.poll()) is not None:
+                return ExitStatus.from_returncode(code)
+            await self._died()
+        self.returncode = NO_STATUS
+        return ExitStatus()
 
     def end(self) -> None:
         """Kill it, wait for it, and close."""
@@ -89,11 +117,13 @@ class Spawned(popen_spawn_posix.Popen):
         self.close()
 
     def close(self) -> None:
-        """Close what stands for us in the child."""
-        os.close(self._data_w)
+        """Close what stands for us in the child, and for it here."""
+        for fd in (self._data_w, self._pidfd):
+            if fd is not None:
+                os.close(fd)
 
 
-class Forked(popen_forkserver.Popen):
+class Forked(_Signalled, popen_forkserver.Popen):
     """A fork of the forkserver, and so not our child.
 
     The sentinel is a pipe on which the forkserver tells the process id, and the exit
@@ -104,12 +134,11 @@ class Forked(popen_forkserver.Popen):
 
     def __init__(self, process: BaseProcess, server: forkserver.ForkServer) -> None:
         self._server = server
-        self._pidfd: int | None = None
         super().__init__(process)
 
     def _launch(self, process: BaseProcess) -> None:
         _check_spare_fds()
-        data = _pickled(self, process)
+        data = pickled(self, process)
         resource_tracker.ensure_running()  # may unblock SIGINT, so before the rest
         try:
             with _sigint_blocked():
@@ -124,37 +153,25 @@ class Forked(popen_forkserver.Popen):
         except (EOFError, ConnectionError, ProcessError) as exc:
             msg = "the forkserver ended; if an import did it, stderr has the traceback"
             raise ConnectionError(msg) from exc
-        # The number may be another one's as soon as the forkserver has reaped this.
-        with suppress(AttributeError, OSError):  # not Linux ≥ 5.3, or forbidden
-            self._pidfd = os.pidfd_open(self.pid)
-
-    def send_signal(self, number: int) -> None:
-        """Send a signal, unless it was reaped."""
-        if self.returncode is not None:
-            return
-        with suppress(ProcessLookupError):
-            if self._pidfd is None:
-                os.kill(self.pid, number)
-            else:
-                signal.pidfd_send_signal(self._pidfd, number)
+        self._open_pidfd()
 
     async def exited(self) -> ExitStatus:
-        """Wait until it is gone and reaped, whoever does that."""
-        await trio.lowlevel.wait_readable(self.sentinel)
-        try:
-            self.returncode = forkserver.read_signed(self.sentinel)
-        except EOFError:
-            await self._orphan_exited()
-            return ExitStatus()
-        return ExitStatus.from_returncode(self.returncode)
-
-    async def _orphan_exited(self) -> None:
-        """The forkserver died before it, so that nobody will tell how it ended."""
-        if self._pidfd is None:
+        """Wait until it is gone, and then for a moment until it is told how."""
+        told, patience = False, math.inf
+        if self._pidfd is not None:
+            await self._died()
+            patience = TELLING
+        with trio.move_on_after(patience):
+            await trio.lowlevel.wait_readable(self.sentinel)
+            told = True
+        if told:
+            with suppress(EOFError):  # the forkserver is dead
+                self.returncode = forkserver.read_signed(self.sentinel)
+                return ExitStatus.from_returncode(self.returncode)
+        if self._pidfd is None:  # nobody will tell of its end
             self.send_signal(signal.SIGKILL)
-        else:
-            await trio.lowlevel.wait_readable(self._pidfd)
         self.returncode = NO_STATUS
+        return ExitStatus()
 
     def end(self) -> None:
         """Kill it, wait for it, and close."""
@@ -167,36 +184,6 @@ class Forked(popen_forkserver.Popen):
         for fd in (self._data_w, self.sentinel, self._pidfd):
             if fd is not None:
                 os.close(fd)
-
-
-class PassedFd:
-    """A descriptor among the arguments of a process; in the child, its number."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-
-    def __reduce__(self) -> tuple[Callable[[Any], int], tuple[Any]]:
-        return _received, (reduction.DupFd(self._fd),)
-
-
-def _received(handle: Any) -> int:
-    fd: int = handle.detach()
-    return fd
-
-
-def _pickled(popen: Spawned | Forked, process: BaseProcess) -> bytes:
-    """What the child reads: how to prepare, and what to run."""
-    preparation = spawn.get_preparation_data(process.name)
-    for replay in ("init_main_from_name", "init_main_from_path"):
-        preparation.pop(replay, None)
-    data = io.BytesIO()
-    context.set_spawning_popen(popen)  # of this thread
-    try:
-        reduction.dump(preparation, data)
-        reduction.dump(process, data)
-    finally:
-        context.set_spawning_popen(None)
-    return data.getvalue()
 
 
 def _exec(argv: list[str], fds: list[int]) -> int:

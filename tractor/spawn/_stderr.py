@@ -13,14 +13,18 @@ Theory of operation:
 - Copying never blocks the loop. Our descriptor 2 can be a pipe that nobody reads or a
   paused terminal; a plain write would then stop the whole actor because of a child's
   chatter. So each piece is at most `PIPE_BUF` bytes, which a descriptor that polls as
-  writable takes without blocking. While it does not, the pump reads no further and
-  the child blocks on its full pipe, as it would on the inherited descriptor.
+  writable takes without blocking. A terminal does so with less room than that, hence
+  it is opened once more, non-blocking; to make the shared description so would break
+  others. While nothing is taken, the pump reads no further and the child blocks on its
+  full pipe, as it would on the inherited descriptor.
 - After `child_gone()` only the reading is waited for, by `wait_done()`, and not the
   copying: a paused terminal does not delay the notice of a death.
 """
 
 import os
 import select
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import trio
@@ -126,9 +130,10 @@ class StderrTail:
     def _copy(self) -> None:
         """Write as much of the backlog to our stderr as it takes without blocking."""
         try:
-            while self._backlog and _writable(STDERR):
-                size = os.write(STDERR, self._backlog[: select.PIPE_BUF])
-                del self._backlog[:size]
+            with _unblocking(STDERR) as fd:
+                while self._backlog and _writable(fd):
+                    size = os.write(fd, self._backlog[: select.PIPE_BUF])
+                    del self._backlog[:size]
         except BlockingIOError:
             return  # somebody set it non-blocking, or was faster
         except OSError:
@@ -137,6 +142,21 @@ class StderrTail:
     def _close(self) -> None:
         os.close(self._read_fd)
         self._done.set()
+
+
+@contextmanager
+def _unblocking(fd: int) -> Iterator[int]:
+    """`fd`, or another way to the terminal behind it, which never blocks."""
+    own = None
+    if os.isatty(fd):
+        with suppress(OSError):  # no /proc, or a terminal that was another user's
+            flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
+            own = os.open(f"/proc/self/fd/{fd}", flags)
+    try:
+        yield fd if own is None else own
+    finally:
+        if own is not None:
+            os.close(own)
 
 
 def _writable(fd: int) -> bool:

@@ -22,7 +22,7 @@ import trio
 
 from tractor._types import ExitStatus
 from tractor.spawn._backend import ChildSpec, Traits
-from tractor.spawn._death import wait_process_exited
+from tractor.spawn._death import wait_process_exited, was_reaped
 from tractor.spawn._stderr import StderrTail
 
 # By name: children import it, we do not. Not with -m, which would let a `trio.py` in
@@ -123,6 +123,7 @@ class Subprocess:
     def __init__(self, popen: "subprocess.Popen[bytes]", stderr: StderrTail) -> None:
         self._popen = popen
         self._stderr = stderr
+        self._untold = False  # it is gone, and somebody else knows how
 
     @property
     def pid(self) -> int:
@@ -134,19 +135,26 @@ class Subprocess:
         # No task switch between `poll` and the opening of the pidfd: an unreaped
         # process keeps its number. A loop, since under a tracer (strace, gdb) the
         # notice comes a moment before the process can be reaped.
-        while (code := self._popen.poll()) is None:
+        while (code := self._poll()) is None:
             await wait_process_exited(self._popen.pid)
         self._stderr.child_gone()
         await self._stderr.wait_done()
-        return ExitStatus.from_returncode(code)
+        return ExitStatus() if self._untold else ExitStatus.from_returncode(code)
+
+    def _poll(self) -> int | None:
+        if self._popen.returncode is None and was_reaped(self.pid):
+            self._untold = True  # `Popen` will call it 0
+        return self._popen.poll()
 
     def terminate(self) -> None:
         """Send SIGTERM; `Popen` never signals a process that it has reaped."""
-        self._popen.terminate()
+        if self._poll() is None:
+            self._popen.terminate()
 
     def kill(self) -> None:
         """Send SIGKILL."""
-        self._popen.kill()
+        if self._poll() is None:
+            self._popen.kill()
 
     def stderr_tail(self) -> str:
         """The last 16 KiB that it wrote to stderr, as far as they are known."""
@@ -164,7 +172,10 @@ def _checked(options: dict[str, Any]) -> dict[str, Any]:
         if options.get(name) == subprocess.PIPE:
             msg = f"proc_kwargs {name}=PIPE has nobody at its other end; give a file"
             raise TypeError(msg)
-    return {"stdin": subprocess.DEVNULL, "process_group": 0, **options}
+    ours: dict[str, Any] = {"stdin": subprocess.DEVNULL}
+    if not options.get("start_new_session"):  # which brings a group of its own
+        ours["process_group"] = 0
+    return ours | options
 
 
 def _interpreter_flags() -> list[str]:

@@ -12,8 +12,15 @@ from tractor._census import take_census as take_census
 from tractor._census import wait_for_end as wait_for_end
 from tractor.testing._backend_suite import PROMISES as PROMISES
 from tractor.testing._backend_suite import check_spawn_backend as check_spawn_backend
+from tractor.testing._bounds import BoundedBlock as BoundedBlock
+from tractor.testing._bounds import HangWatch as HangWatch
+from tractor.testing._bounds import bounded_test as bounded_test
+from tractor.testing._bounds import tractor_test as tractor_test
+from tractor.testing._expectations import check_backend_keys as check_backend_keys
+from tractor.testing._expectations import expect_ctxc as expect_ctxc
 from tractor.testing._fake_backend import ActorScript as ActorScript
 from tractor.testing._fake_backend import FakeActor as FakeActor
 from tractor.testing._fake_backend import FakeBackend as FakeBackend
 from tractor.testing._fakes import FakeChild as FakeChild
 from tractor.testing._fakes import Script as Script
+from tractor.testing._steps import watched_steps as watched_steps
