@@ -18,7 +18,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from tests._helpers import run_python, write_program
+from tests import _misbehaviours as mis
+from tests._helpers import Bell, run_python, start_python, write_program
 from tractor._exceptions import BackendUnavailable
 from tractor._types import Aid, ExitStatus
 from tractor.spawn import ChildSpec, Lifeline, SpawnBackend, _threaded, get_backend
@@ -504,6 +505,29 @@ def test_a_forkserver_that_fails_to_import(tmp_path: Path) -> None:
     assert "SpawnError" in done.stderr
     assert "the forkserver ended; if an import did it, stderr has" in done.stderr
     assert "ZeroDivisionError" in done.stderr
+
+
+def test_a_forkserver_that_hangs_goes_with_its_root(tmp_path: Path) -> None:
+    """Also one that has not imported everything yet, when its root is killed."""
+    program = """
+        import multiprocessing, trio, tractor
+
+        async def main():
+            async with tractor.open_nursery(start_method="mp_forkserver") as an:
+                await an.start_actor("x")
+
+        if __name__ == "__main__":
+            multiprocessing.set_forkserver_preload(["hangs"])
+            trio.run(main)
+    """
+    with Bell() as bell:
+        write_program(tmp_path, mis.HANGS_AT_IMPORT.format(bell=bell.path), "hangs.py")
+        path = write_program(tmp_path, program)
+        with start_python("mp_forkserver", path, cwd=tmp_path) as root:
+            hung = int(bell.wait_heard())
+            assert hung != root.pid
+            root.kill()
+            assert wait_for_end([hung]) == []
 
 
 # -- Starts that fail ------------------------------------------------------------------

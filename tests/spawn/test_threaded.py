@@ -139,3 +139,25 @@ def test_a_start_that_outlives_its_loop(
     assert not slow.undone.is_set()
     slow.go_on.set()
     assert slow.undone.wait(SAFETY)
+
+
+def test_a_start_that_ends_with_its_loop(
+    slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is made while the run ends is undone, too."""
+    monkeypatch.setattr(_threaded, "PATIENCE", 0.01)
+
+    async def go_on_at_the_end() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            slow.go_on.set()
+            with trio.CancelScope(shield=True):
+                assert await trio.to_thread.run_sync(slow.undone.wait, SAFETY)
+
+    async def main() -> None:
+        trio.lowlevel.spawn_system_task(go_on_at_the_end)
+        with trio.move_on_after(0.01):
+            await slow.start()
+
+    trio.run(main)

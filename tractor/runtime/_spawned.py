@@ -48,6 +48,7 @@ from tractor.spawn import (
 
 log = get_logger("spawn")
 
+INTERRUPT: Final = 0.3  # seconds for an interrupt to work, at any depth; docs/adr/0011
 SETTLE: Final = 0.2  # seconds for the second signal of a death; docs/adr/0004
 
 
@@ -282,8 +283,9 @@ class SpawnedActor:
                 await self.peer.ended.wait()
             if self.peer.bye is not None:
                 expected = True
-            elif expected and self._crashed_when_asked:
-                expected, self._died_of = False, self.status
+            elif expected and self.booted.is_set() and not self._hurried:
+                expected = not crashed_when_asked(self.report, self.status)
+                self._died_of = None if expected else self.status
         self.peer.fail(self._down)
         self._actor.remove_peer(self.peer)
         if self.main is not None and self.booted.is_set():
@@ -326,12 +328,14 @@ class SpawnedActor:
     def _graces(self) -> Graces:
         graces = granted_graces(self._actor.graces)
         graces = graces.within(self._deadline - trio.current_time())
-        traits = self._backend.traits
+        traits, full = self._backend.traits, self._actor.graces.kill
         if traits.can_kill:
             # What was killed will be dead, and only its notice may be late. To give up
             # on it early gains nothing: who waits for us cuts us off in time, and then
             # the lifeline sees to it.
-            graces = replace(graces, kill=self._actor.graces.kill)
+            graces = replace(graces, kill=full)
+        elif traits.can_interrupt:
+            graces = replace(graces, kill=max(graces.kill, min(full, INTERRUPT)))
         if not self._actor.patient and (traits.can_kill or traits.can_interrupt):
             self._hurried = True
             return Graces(ack=0, cancel=0, terminate=0, kill=graces.kill)
@@ -389,11 +393,6 @@ class SpawnedActor:
             link_error=self.peer.reason,
             stderr_tail=self._stderr_tail(),
         )
-
-    @property
-    def _crashed_when_asked(self) -> bool:
-        ran = self.booted.is_set() and not self._hurried
-        return ran and crashed_when_asked(self.report, self.status)
 
     def _stderr_tail(self) -> str:
         return self._child.stderr_tail() if self._child is not None else ""

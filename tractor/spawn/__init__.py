@@ -17,5 +17,6 @@ from tractor.spawn._lifeline import hold as hold
 from tractor.spawn._registry import DEFAULT_BACKEND as DEFAULT_BACKEND
 from tractor.spawn._registry import available_backends as available_backends
 from tractor.spawn._registry import get_backend as get_backend
+from tractor.spawn._registry import known_backends as known_backends
 from tractor.spawn._registry import use_backend as use_backend
 from tractor.spawn._registry import warm_up as warm_up

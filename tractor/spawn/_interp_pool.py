@@ -36,6 +36,9 @@ COPIED: Final = ("msgspec._core",)
 
 _GILS: Final[tuple[Gil, ...]] = ("own", "shared")
 _ID: Final = struct.Struct("=q")
+LULL: Final = (
+    0.1  # seconds in which one that just ended comes back; then a spare is made
+)
 MAKER: Final = "tractor interpreter maker"  # name of its threads
 _PACKAGE: Final = Path(__file__).parents[1]
 _PATH: Final = _PACKAGE / "interp" / "_copies.py"
@@ -91,8 +94,7 @@ class Pool:
     def give(self, number: int) -> None:
         """Take back one that is as good as new; from any interpreter."""
         os.write(self.fds[1], _ID.pack(number))
-        with self._changed:
-            self._changed.notify()
+        self.wake()
 
     def wait(self, wanted: Callable[[], bool]) -> int | None:
         """The number of one, which is made if there is none; blocks until then.
@@ -105,6 +107,7 @@ class Pool:
         """
         with self._changed:
             self._waiting += 1
+            self._changed.notify_all()  # a maker of a spare need not be patient now
             try:
                 while (number := self.take()) is None and wanted():
                     if self._failures:
@@ -123,7 +126,7 @@ class Pool:
 
     def make_spare(self) -> None:
         """See to it that one is idle, or is being made."""
-        if self._closed or select.select(self.fds[:1], [], [], 0)[0]:
+        if self._closed or self._has_idle():
             return
         with self._changed, suppress(OSError):
             if not self._making:
@@ -139,6 +142,7 @@ class Pool:
     def close(self) -> None:
         """Destroy the idle ones; called when the process ends."""
         self._closed = True
+        self.wake()
         for maker in list(self._makers):
             maker.join()
         while (number := self.take()) is not None:
@@ -159,7 +163,8 @@ class Pool:
     def _make_one(self) -> None:
         failure = None
         try:
-            self.give(self._make())
+            if self._is_wanted():
+                self.give(self._make())
         except OSError as error:
             log.debug("an interpreter could not be made", exc_info=True)
             failure = error
@@ -169,6 +174,17 @@ class Pool:
             if failure is not None and self._waiting:
                 self._failures.append(failure)
             self._changed.notify_all()
+
+    def _is_wanted(self) -> bool:
+        """Whether somebody waits for one, or none comes back by itself in a moment."""
+        with self._changed:
+            over = self._changed.wait_for(
+                lambda: self._waiting or self._closed or self._has_idle(), LULL
+            )
+            return not over or self._waiting > 0
+
+    def _has_idle(self) -> bool:
+        return bool(select.select(self.fds[:1], [], [], 0)[0])
 
     def _make(self) -> int:
         try:

@@ -40,6 +40,7 @@ from tractor.spawn._threaded import start_in_thread
 
 # By name: children import it, we do not.
 CHILD_BOOT: Final = "tractor._child:run_process"
+GUARD: Final = "tractor.spawn._mp_guard"
 PRELOAD: Final = ("tractor._child", __name__)  # which import trio and msgspec
 
 STDOUT: Final = 1
@@ -168,8 +169,7 @@ class MpBackend:
         Cancellation: nothing is left behind either; see `start_in_thread`.
         """
         with spec.link:
-            if spec.options:
-                given = ", ".join(spec.options)
+            if given := ", ".join(spec.options):
                 msg = f"spawn backend {self.key!r} takes no proc_kwargs; given: {given}"
                 raise TypeError(msg)
             await trio.lowlevel.checkpoint()
@@ -223,7 +223,7 @@ class MpForkserver(MpBackend):
         # main module, which not every child wants, and which may start anything.
         theirs = getattr(forkserver._forkserver, "_preload_modules", [])
         wanted = [name for name in theirs if name != "__main__"]
-        server.set_forkserver_preload([*wanted, *PRELOAD])
+        server.set_forkserver_preload([GUARD, *wanted, *PRELOAD])
         return Forked(process, server)
 
 

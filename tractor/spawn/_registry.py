@@ -82,6 +82,14 @@ def available_backends() -> list[str]:
     return sorted(works, key=lambda key: key != DEFAULT_BACKEND)  # stable
 
 
+def known_backends() -> list[str]:
+    """Keys of all backends, also of those that cannot work here, the default first.
+
+    Costs the import of the package metadata.
+    """
+    return [*_own(), *_others()]
+
+
 @contextmanager
 def use_backend(backend: SpawnBackend) -> Iterator[None]:
     """Let `get_backend` find `backend` by its key, in this task and what it starts.
