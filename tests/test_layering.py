@@ -177,7 +177,7 @@ def test_the_package_is_found() -> None:
         (
             "runtime/_actor.py",
             "from .. import testing",
-            "L3 `runtime/_actor.py` imports L7 `testing`",
+            "L3 `runtime/_actor.py` imports L8 `testing`",
         ),
         (
             "runtime/_actor.py",

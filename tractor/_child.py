@@ -69,7 +69,7 @@ def run_process(link: socket.socket) -> int:
 
     # A crash writes its tracebacks where the parent finds them; see `ActorDied`.
     faulthandler.enable(STDERR)
-    return run_actor(link, _handle_sigterm)
+    return run_actor(link, _be_a_process)
 
 
 def make_host() -> None:
@@ -238,6 +238,14 @@ def _close_lifetime_stack(actor: Actor) -> ErrorInfo | None:
         log.exception("the lifetime stack of %s raised", actor.aid.reprol())
         return box(exc, actor.aid.uid)
     return None
+
+
+def _be_a_process(actor: Actor) -> None:
+    """What an actor does that has a process of its own."""
+    with suppress(OSError):  # elsewhere than on Linux
+        # `ps -o comm` and `top` show it; the kernel keeps 15 bytes.
+        Path("/proc/self/comm").write_bytes(actor.aid.name.encode()[:15])
+    _handle_sigterm(actor)
 
 
 def _handle_sigterm(actor: Actor) -> None:

@@ -6,6 +6,7 @@ Nothing here is imported by the rest of the package, nor by `import tractor`.
 from tractor.devx._deltas import Holdings as Holdings
 from tractor.devx._deltas import resource_delta_fixture as resource_delta_fixture
 from tractor.devx._deltas import track_resource_deltas as track_resource_deltas
+from tractor.devx._dump import describe_tree as describe_tree
 from tractor.devx._dump import dump_to_file as dump_to_file
 from tractor.devx._dump import dump_to_text as dump_to_text
 from tractor.devx._enable import enable_stack_on_sig as enable_stack_on_sig

@@ -18,7 +18,7 @@ from typing import IO, Final
 from tractor.devx._ask import ask_all
 from tractor.devx._facts import Answer
 from tractor.devx._text import answer_lines, brief_lines, indented
-from tractor.devx._tree import ActorNode, build_tree, own_answer
+from tractor.devx._tree import ActorNode, ActorTree, build_tree, own_answer
 from tractor.log import get_logger
 
 log = get_logger("devx")
@@ -102,16 +102,26 @@ def _parts(why: str, *, all_threads: bool) -> Iterator[str]:
         if problem:
             yield f"the processes below it are not shown: {problem}\n\n"
         tree = build_tree(own, others)
-        yield _section("the tree in short", _brief_tree(tree.root))
-        yield _section("calls and contexts under way", tree.calls())
-        for node in tree.root.walk():
-            lines = answer_lines(node.answer, all_threads=all_threads)
-            yield _section(node.title, lines)
+        yield from describe_tree(tree, all_threads=all_threads)
     except Exception as exc:  # what is there already is worth the more
         log.exception("%s: the dump is not complete", why)
         yield f"the dump is not complete: {type(exc).__name__}: {exc}\n"
     else:
         yield "end of the dump\n"
+
+
+def describe_tree(tree: ActorTree, *, all_threads: bool = True) -> Iterator[str]:
+    """All that is known of its actors, piece by piece, and the short of it first.
+
+    Args:
+        tree: Of actors.
+        all_threads: Whether other threads than the first one are shown, too.
+    """
+    yield _section("the tree in short", _brief_tree(tree.root))
+    yield _section("calls and contexts under way", tree.calls())
+    for node in tree.root.walk():
+        lines = answer_lines(node.answer, all_threads=all_threads)
+        yield _section(node.title, lines)
 
 
 def _ask_all() -> tuple[list[Answer], str]:

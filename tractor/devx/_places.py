@@ -19,17 +19,24 @@ _TRIO: Final = (
     os.path.dirname(trio.__file__) + os.sep,
     os.path.dirname(outcome.__file__) + os.sep,
 )
+_TEST_RUNNER: Final = tuple(
+    f"-packages{os.sep}{name}{os.sep}"
+    for name in ("pytest", "_pytest", "pluggy", "pytest_trio")
+)
 _TRACTOR: Final = str(Path(__file__).parents[1]) + os.sep
+_PLUGIN: Final = f"{_TRACTOR.removesuffix(os.sep)}_pytest.py"
 _STDLIB: Final = os.path.dirname(os.__file__) + os.sep
 
 
 def is_machinery(frame: Frame) -> bool:
-    """Whether it is of trio, this package or the standard library."""
+    """Whether it is of trio, this package, the standard library or pytest."""
     path = frame.path
-    if path.startswith((*_TRIO, _TRACTOR, "<frozen ")):
+    if path.startswith((*_TRIO, _TRACTOR, _PLUGIN, "<frozen ")):
         return True
     if path == "<string>" and frame.function == "<module>":
         return True  # the command line of a child
+    if any(part in path for part in _TEST_RUNNER):
+        return True
     return path.startswith(_STDLIB) and "-packages" not in path
 
 

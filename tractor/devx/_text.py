@@ -80,7 +80,8 @@ def brief_lines(answer: Answer) -> Iterator[str]:
     for task in tasks:
         if has_own_code(task.stack):
             yield f"{task_title(task)}: {_source_at(task.stack)}"
-    for thread in answer.report.threads[1:]:
+    # The first one is where its tasks are, if it has any.
+    for thread in answer.report.threads[bool(tasks) :]:
         if has_own_code(thread.stack):
             title = f"thread {thread.name!r} is{place(thread.stack)}"
             yield f"{title}: {_source_at(thread.stack)}"

@@ -157,7 +157,8 @@ def build_tree(own: Answer, others: Iterable[Answer]) -> ActorTree:
     """The tree, by who started whom as the actors say, else as the kernel does."""
     answers = [own, *others]
     told = _told_of(answers)
-    nodes = [ActorNode(_aid_of(answer, told), answer) for answer in answers]
+    parents = _parents_of(answers)
+    nodes = [ActorNode(_aid_of(each, told, parents), each) for each in answers]
     root = nodes[0]
     by_pid = {node.answer.process.pid: node for node in nodes if _is_process(node)}
     by_pid[own.process.pid] = root
@@ -205,8 +206,21 @@ def _starter_of(node: ActorNode, told: dict[Uid, _Told]) -> Uid | None:
     return parent.uid if parent is not None else None
 
 
-def _aid_of(answer: Answer, told: dict[Uid, _Told]) -> Aid | None:
-    """Who it is: as it says, else as whoever started it does."""
+def _parents_of(answers: list[Answer]) -> dict[int | None, Aid]:
+    """Actors that children of another process tell of, by their process id."""
+    actors = [each.report.actor for each in answers if each.report is not None]
+    return {
+        actor.parent.pid: actor.parent
+        for actor in actors
+        if actor is not None
+        if actor.parent is not None and actor.parent.pid != actor.aid.pid
+    }
+
+
+def _aid_of(
+    answer: Answer, told: dict[Uid, _Told], parents: dict[int | None, Aid]
+) -> Aid | None:
+    """Who it is: as it says, else as whoever started it does, or whom it started."""
     if answer.report is not None and answer.report.actor is not None:
         return answer.report.actor.aid
     pid = answer.process.pid
@@ -214,7 +228,7 @@ def _aid_of(answer: Answer, told: dict[Uid, _Told]) -> Aid | None:
         # What was started from within the same process is a sub-interpreter of it.
         if child.aid.pid == pid != child.teller.process.pid and not answer.interpreter:
             return child.aid
-    return None
+    return parents.get(pid) if not answer.interpreter else None
 
 
 def _branch_of_task(task: TaskFacts) -> Branch:

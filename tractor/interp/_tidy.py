@@ -8,8 +8,8 @@ What stays: imported modules of the standard library, and libraries with compile
 which cannot be loaded twice. What goes: every other module that was not there before.
 """
 
-import atexit
 import builtins
+import functools
 import gc
 import importlib
 import linecache
@@ -24,6 +24,8 @@ from contextlib import suppress
 from importlib.machinery import EXTENSION_SUFFIXES
 from types import ModuleType
 from typing import Any, Final
+
+from tractor.interp._endings import run_exit_callbacks
 
 SETTLE: Final = 0.5  # seconds for threads that are ending to be gone
 TICK: Final = 0.0005  # seconds between two looks at them
@@ -49,13 +51,13 @@ class Snapshot:
             (logger, logger.level, list(logger.handlers), logger.propagate)
             for logger in _loggers()
         ]
+        self._caches = _caches()  # now, because frozen objects are not found later
         self._recursion_limit = sys.getrecursionlimit()
         self._switch_interval = sys.getswitchinterval()
 
     def restore(self) -> None:
         """Undo what happened since; what was registered with `atexit` is called."""
-        atexit._run_exitfuncs()
-        atexit.register(logging.shutdown)  # as `logging` itself had done
+        run_exit_callbacks()
         self._restore_sys()
         self._restore_logging()
         self._restore_modules()
@@ -64,6 +66,8 @@ class Snapshot:
         socket.setdefaulttimeout(None)
         random.seed()
         linecache.clearcache()
+        for cache in (*self._caches, *_caches()):
+            cache.cache_clear()  # the user's functions and classes are keys
         sys.path_importer_cache.clear()
         importlib.invalidate_caches()
         gc.collect()
@@ -127,6 +131,11 @@ def join_threads() -> None:
     for thread in threading.enumerate():
         if thread not in ours and not thread.daemon:
             thread.join()
+
+
+def _caches() -> list[functools._lru_cache_wrapper[Any]]:
+    every = gc.get_objects()
+    return [each for each in every if type(each) is functools._lru_cache_wrapper]
 
 
 def _loggers() -> list[logging.Logger]:

@@ -14,7 +14,6 @@ from tractor.testing._backend_suite import PROMISES as PROMISES
 from tractor.testing._backend_suite import check_spawn_backend as check_spawn_backend
 from tractor.testing._bounds import BoundedBlock as BoundedBlock
 from tractor.testing._bounds import HangWatch as HangWatch
-from tractor.testing._bounds import bounded_test as bounded_test
 from tractor.testing._bounds import tractor_test as tractor_test
 from tractor.testing._expectations import check_backend_keys as check_backend_keys
 from tractor.testing._expectations import expect_ctxc as expect_ctxc
