@@ -111,9 +111,7 @@ def take_census() -> Census:
             for birth, name in _threads()
             if not name.startswith((_IDLE_TRIO_THREAD, _SPARE_MAKER))
         },
-        fds={
-            fd: target for fd, target in _fds() if fd not in helper_fds | spare_fds
-        },
+        fds={fd: target for fd, target in _fds() if fd not in helper_fds | spare_fds},
         interpreters=_interpreters() - spares,
         files=frozenset(_files()),
     )

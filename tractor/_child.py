@@ -286,9 +286,14 @@ def _obey_warden(warden: "Warden", actor: Actor) -> None:
     warden.serve(
         cancel=soon(actor.cancel_soon),
         asked=lambda: actor.cancel_called,
-        insist=soon(actor.insist),
+        insist=lambda told: soon(partial(_insist, actor, told))(),
         cut_off=actor.cut_off,
     )
+
+
+def _insist(actor: Actor, told: Callable[[], None]) -> None:
+    actor.insist()
+    told()
 
 
 if __name__ == "__main__":

@@ -64,10 +64,18 @@ def test_a_silent_one_is_known_from_its_parent() -> None:
     assert str(tree).splitlines()[1] == "  worker@2 S: no answer"
 
 
+def test_a_silent_one_is_known_from_its_children() -> None:
+    """By name, where nobody above tells of it."""
+    silent = Answer(process(2, 1), None, silence="deaf")
+    tree = build_tree(answer(ROOT), [silent, answer(BELOW, WORKER)])
+    assert shape(tree.root) == ["root", ["worker", ["below"]]]
+
+
 def test_who_stands_below_nobody_known_stands_below_its_process() -> None:
     """Nobody told of its parent."""
     silent = Answer(process(2, 1), None, silence="deaf")
-    tree = build_tree(answer(ROOT), [silent, answer(BELOW, WORKER)])
+    below = Answer(process(3, 2), answer(BELOW).report)
+    tree = build_tree(answer(ROOT), [silent, below])
     assert shape(tree.root) == ["root", [2, ["below"]]]
 
 

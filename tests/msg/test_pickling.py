@@ -8,7 +8,12 @@ from typing import Any, Final
 import pytest
 
 from tractor import _exceptions
-from tractor._exceptions import ActorDied, RemoteTraceback, TractorError
+from tractor._exceptions import (
+    ActorDied,
+    Interrupted,
+    RemoteTraceback,
+    TractorError,
+)
 from tractor._types import Aid, ExitReport, ExitStatus
 from tractor.msg import box
 
@@ -57,8 +62,8 @@ def test_every_error_survives_pickling(cls: type[BaseException]) -> None:
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_every_error_is_one_of_ours(cls: type[BaseException]) -> None:
-    """`except TractorError` catches them all."""
-    assert issubclass(cls, TractorError) or cls is RemoteTraceback
+    """`except TractorError` catches them all, and no `except` at all an interrupt."""
+    assert issubclass(cls, TractorError) or cls in {RemoteTraceback, Interrupted}
 
 
 def test_a_death_tells_how() -> None:

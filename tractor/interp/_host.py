@@ -12,6 +12,7 @@ from typing import Final
 
 from tractor._exceptions import Interrupted
 from tractor.interp._copies import PrivateCopies
+from tractor.interp._endings import run_exit_callbacks
 from tractor.interp._threads import JoinableThreads
 from tractor.interp._tidy import Snapshot, join_threads, threads_left
 from tractor.interp._warden import Warden
@@ -34,7 +35,7 @@ class Host:
         self._snapshot = Snapshot()
         gc.freeze()  # what is here now stays, and need not be looked at after each
 
-    def run(self, link: int, control: int) -> None:
+    def run(self, link: int, control: int, copies: Iterable[str]) -> None:
         """Host one actor, and report on `control` how that went.
 
         The report is three numbers: the exit code; 1 if another actor may be hosted;
@@ -48,7 +49,7 @@ class Host:
         ):
             warden = Warden(parent, ours)
             code = self._run(ours, warden)
-            clean = not warden.interrupted and self._restore()
+            clean = not (warden.interrupted or copies) and self._restore()
             left = threads_left()
             parent.send(b"%d %d %d" % (code, clean and not left, left))
 
@@ -64,6 +65,7 @@ class Host:
                     codes.append(self._serve_one(link, warden))
                 threads.stop()
                 join_threads()
+                run_exit_callbacks()
                 warden.stop()
             except Interrupted:
                 continue
@@ -75,7 +77,10 @@ class Host:
             return self._serve(link, warden)
         except SystemExit as exc:
             return exc.code if isinstance(exc.code, int) else FAILED
-        except Exception:  # noqa: BLE001 (here it ends, as at the end of a process)
+        except BaseException as exc:
+            warden.cut_off()
+            if isinstance(exc, Interrupted):
+                raise
             if not warden.interrupted:
                 with suppress(Exception):
                     traceback.print_exc()
@@ -105,4 +110,4 @@ def host(link: int, control: int, copies: Iterable[str] = ()) -> None:
     for finder in sys.meta_path:
         if isinstance(finder, PrivateCopies):
             finder.names.update(copies)
-    _hosts[0].run(link, control)
+    _hosts[0].run(link, control, copies)

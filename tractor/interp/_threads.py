@@ -7,7 +7,6 @@ end them. These end when they are told to.
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Final
 
@@ -18,6 +17,8 @@ from tractor._exceptions import Interrupted
 from tractor.log import get_logger
 
 log: Final = get_logger("interp")
+
+WORKER: Final = "tractor worker"  # name of a thread that waits for a job
 
 type Job = tuple[
     Callable[[], Any], Callable[[outcome.Outcome[Any]], object], str | None
@@ -75,23 +76,33 @@ class JoinableThreads:
 class _Worker:
     def __init__(self, on_idle: "Callable[[_Worker], None]") -> None:
         self.jobs: SimpleQueue[Job | None] = SimpleQueue()
+        # Of the job at hand; here, because an interrupt may come at any line.
+        self._job: Job | None = None
+        self._result: outcome.Outcome[Any] | None = None
         self._on_idle = on_idle
-        self.thread = threading.Thread(target=self._run, name="tractor worker")
+        self.thread = threading.Thread(target=self._run, name=WORKER)
         self.thread.daemon = True  # nobody but `stop` waits for it
         self.thread.start()
 
     def _run(self) -> None:
-        with suppress(Interrupted):  # which was meant for whatever ran
-            self._work()
+        while True:
+            try:
+                self._work()
+            except Interrupted:  # it was meant for the job, and came a moment later
+                continue
+            return
 
     def _work(self) -> None:
-        own_name = self.thread.name
-        while (job := self.jobs.get()) is not None:
+        while (job := self._job or self.jobs.get()) is not None:
+            self._job = job
             fn, deliver, name = job
-            self.thread.name = name or own_name
-            result = outcome.capture(fn)
-            self.thread.name = own_name
-            del job, fn  # may hold much; the next job may be long in coming
+            del job
+            if self._result is None:
+                self.thread.name = name or WORKER
+                self._result = outcome.capture(fn)
+            self.thread.name = WORKER
+            result, self._job, self._result = self._result, None, None
+            del fn  # may hold much; the next job may be long in coming
             self._on_idle(self)  # first, because `deliver` may lead to the next job
             try:
                 deliver(result)

@@ -25,7 +25,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from types import ModuleType
 from typing import Any, Final
 
-from tractor.interp._endings import run_exit_callbacks
+from tractor.msg import forget_err_types
 
 SETTLE: Final = 0.5  # seconds for threads that are ending to be gone
 TICK: Final = 0.0005  # seconds between two looks at them
@@ -33,6 +33,14 @@ TICK: Final = 0.0005  # seconds between two looks at them
 _SYS: Final = (
     *("stdin", "stdout", "stderr", "excepthook", "unraisablehook", "displayhook"),
     *("breakpointhook", "tracebacklimit", "ps1", "ps2", "argv", "dont_write_bytecode"),
+)
+_HOOKS: Final = (
+    *(
+        (threading, "excepthook"),
+        (warnings, "showwarning"),
+        (warnings, "formatwarning"),
+    ),
+    (logging, "raiseExceptions"),
 )
 _SYS_LISTS: Final = ("path", "meta_path", "path_hooks", "warnoptions")
 
@@ -47,22 +55,30 @@ class Snapshot:
         self._sys = {name: getattr(sys, name) for name in _SYS if hasattr(sys, name)}
         self._sys_lists = {name: list(getattr(sys, name)) for name in _SYS_LISTS}
         self._filters = list(warnings.filters)
-        self._loggers = [
-            (logger, logger.level, list(logger.handlers), logger.propagate)
+        self._loggers = {
+            logger: (vars(logger).copy(), logger.handlers[:], logger.filters[:])
             for logger in _loggers()
-        ]
+        }
+        self._record_factory = logging.getLogRecordFactory()
+        self._hooks = [(module, name, getattr(module, name)) for module, name in _HOOKS]
+        self._thresholds = gc.get_threshold()
+        self._stack_size = threading.stack_size()
+        self._max_digits = sys.get_int_max_str_digits()
         self._caches = _caches()  # now, because frozen objects are not found later
         self._recursion_limit = sys.getrecursionlimit()
         self._switch_interval = sys.getswitchinterval()
 
     def restore(self) -> None:
-        """Undo what happened since; what was registered with `atexit` is called."""
-        run_exit_callbacks()
+        """Undo what happened since."""
         self._restore_sys()
         self._restore_logging()
         self._restore_modules()
         warnings.resetwarnings()
         warnings.filters.extend(self._filters)  # type: ignore[attr-defined]
+        for module, name, value in self._hooks:
+            setattr(module, name, value)
+        forget_err_types()
+        threading.stack_size(self._stack_size)
         socket.setdefaulttimeout(None)
         random.seed()
         linecache.clearcache()
@@ -70,6 +86,8 @@ class Snapshot:
             cache.cache_clear()  # the user's functions and classes are keys
         sys.path_importer_cache.clear()
         importlib.invalidate_caches()
+        gc.enable()
+        gc.set_threshold(*self._thresholds)
         gc.collect()
 
     def _restore_sys(self) -> None:
@@ -86,17 +104,20 @@ class Snapshot:
             getattr(sys, name)[:] = value
         sys.setrecursionlimit(self._recursion_limit)
         sys.setswitchinterval(self._switch_interval)
+        sys.set_int_max_str_digits(self._max_digits)
 
     def _restore_logging(self) -> None:
-        known = {logger for logger, *_ in self._loggers}
         for logger in _loggers():
-            if logger not in known:
+            if logger not in self._loggers:
                 logger.handlers.clear()
+                logger.filters.clear()
                 logger.setLevel(logging.NOTSET)
-        for logger, level, handlers, propagate in self._loggers:
+        for logger, (attributes, handlers, filters) in self._loggers.items():
+            vars(logger).update(attributes)
             logger.handlers[:] = handlers
-            logger.setLevel(level)
-            logger.propagate = propagate
+            logger.filters[:] = filters
+            logger.setLevel(logger.level)  # drops what was cached
+        logging.setLogRecordFactory(self._record_factory)
         logging.disable(logging.NOTSET)
 
     def _restore_modules(self) -> None:
@@ -154,5 +175,5 @@ def _top(name: str) -> str:
 
 
 def _compiled(module: ModuleType) -> bool:
-    path = getattr(module, "__file__", None) or ""
+    path = str(getattr(module, "__file__", None) or "")
     return path.endswith(tuple(EXTENSION_SUFFIXES))

@@ -11,6 +11,7 @@ import ctypes
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -21,6 +22,7 @@ CANCEL: Final = b"c"  # stop the actor in order
 INTERRUPT: Final = b"i"  # break into whatever runs
 CUT_OFF: Final = b"x"  # nobody waits any more: let go of what others hang on
 
+PATIENCE: Final = 0.8  # seconds for a loop that turns again to end its actor
 AGAIN: Final = 0.05  # seconds between two interrupts of code that survives them
 
 
@@ -38,9 +40,11 @@ class Warden:
         self._link = link
         self._driver = threading.get_ident()
         self._cancel: Callable[[], None] | None = None
-        self._insist: Callable[[], None] = lambda: None
+        self._insist: Callable[[Callable[[], None]], None] = lambda _: None
         self._cut_off: Callable[[], None] = lambda: None
         self._asked: Callable[[], bool] = lambda: False
+        self._turned = False  # the loop, since it was told to insist
+        self._patient_until = 0.0
         self._go = threading.Event()
         self._thread = threading.Thread(
             target=self._watch, name="tractor warden", daemon=True
@@ -50,7 +54,7 @@ class Warden:
         self,
         cancel: Callable[[], None],
         asked: Callable[[], bool],
-        insist: Callable[[], None],
+        insist: Callable[[Callable[[], None]], None],
         cut_off: Callable[[], None],
     ) -> None:
         """From now on there is an actor to ask; it is asked in the warden's thread.
@@ -58,7 +62,7 @@ class Warden:
         Args:
             cancel: Asks the actor to stop.
             asked: Whether it was asked to stop already; the next time, it insists.
-            insist: Has its loop cancel even what is shielded; wakes the loop.
+            insist: Has its loop cancel even what is shielded, and call its argument.
             cut_off: Ends whatever it has started.
         """
         self._asked, self._insist, self._cut_off = asked, insist, cut_off
@@ -68,6 +72,10 @@ class Warden:
         """Begin to watch; as soon as that, and until `stop`, it may interrupt."""
         self._thread.start()
         self._go.set()
+
+    def cut_off(self) -> None:
+        """Let go of what the actor has started: it ended without doing so."""
+        self._cut_off()
 
     def stop(self) -> None:
         """End the watch; call it again where it was interrupted. Then nothing is."""
@@ -84,7 +92,7 @@ class Warden:
             try:
                 order = self._control.recv(1)
             except TimeoutError:
-                self._interrupt()
+                self._interrupt_again()
                 continue
             except OSError:
                 return
@@ -92,25 +100,52 @@ class Warden:
                 return
             if order == CUT_OFF:
                 self._cut_off()
-            elif order == CANCEL and self._cancel is not None:
-                (self._insist if self._asked() else self._cancel)()
+            elif order == CANCEL:
+                self._ask()
             else:
                 patience = self._break_in()
+
+    def _ask(self) -> None:
+        if self._cancel is None:
+            self._end_boot()
+        elif self._asked():
+            self._insist(self._note_turn)
+        else:
+            self._cancel()
+
+    def _end_boot(self) -> None:
+        """It has no loop yet; let it find that nobody listens to it."""
+        with suppress(OSError):
+            self._link.shutdown(socket.SHUT_RDWR)
 
     def _break_in(self) -> float:
         """Begin to; what still runs after so many seconds is interrupted again."""
         self.interrupted = True
-        if self._cancel is None:  # it still boots, and has no loop
-            with suppress(OSError):
-                self._link.shutdown(socket.SHUT_RDWR)
-        self._interrupt()
+        self._patient_until = time.monotonic() + PATIENCE
+        if self._cancel is None:
+            self._end_boot()
+        self._interrupt(self._driver)
         return AGAIN
 
-    def _interrupt(self) -> None:
+    def _interrupt_again(self) -> None:
+        """Spare the loop while it turns: it stops what is below it, and needs time."""
+        spared = self._turned and time.monotonic() < self._patient_until
+        self._interrupt(None if spared else self._driver)
+
+    def _interrupt(self, driver: int | None) -> None:
+        ours = {
+            thread.ident
+            for thread in threading.enumerate()
+            if thread.name.startswith("tractor ")
+        }
         for thread in sys._current_frames():  # of this interpreter alone
-            if thread != self._thread.ident:
+            if thread == driver or (thread != self._driver and thread not in ours):
                 _raise_in(thread, Interrupted)
-        self._insist()  # wakes the loop, too
+        self._turned = False
+        self._insist(self._note_turn)  # wakes the loop, too
+
+    def _note_turn(self) -> None:
+        self._turned = True
 
 
 def _raise_in(thread: int, cls: type[BaseException] | None) -> None:

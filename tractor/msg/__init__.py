@@ -3,6 +3,7 @@
 from tractor.msg import types as types
 from tractor.msg._boxing import box as box
 from tractor.msg._boxing import cancelled_info as cancelled_info
+from tractor.msg._boxing import forget_err_types as forget_err_types
 from tractor.msg._boxing import get_err_type as get_err_type
 from tractor.msg._boxing import reg_err_types as reg_err_types
 from tractor.msg._boxing import shorten as shorten

@@ -55,6 +55,11 @@ def reg_err_types(types: Iterable[type[BaseException]]) -> None:
         _registered[_path_of(cls)] = cls
 
 
+def forget_err_types() -> None:
+    """Undo every `reg_err_types`."""
+    _registered.clear()
+
+
 def get_err_type(type_path: str) -> type[BaseException] | None:
     """The class behind ``module:QualName``, if it is on the allow-list."""
     if (known := _registered.get(type_path)) is not None:

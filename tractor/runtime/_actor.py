@@ -27,6 +27,8 @@ from tractor.spawn import Lifeline, own_gil, terminate_hosted
 
 log = get_logger("actor")
 
+INSIST: float = 0.8  # seconds for what is below an actor that did not obey; adr/0011
+
 
 class Actor:
     """The runtime of this interpreter; users get it from `current_actor`.
@@ -194,7 +196,7 @@ class Actor:
 
     def insist(self) -> None:
         """Stop what was asked to and has shielded itself; as `cancel_soon`."""
-        self.cancel_soon()
+        self.cancel_soon(seconds=INSIST)
         for peer in self.peers.values():
             peer.server.lower_shields()
 

@@ -117,6 +117,8 @@ class Pool:
                     self._changed.wait()
             finally:
                 self._waiting -= 1
+                if not self._waiting:
+                    self._failures.clear()
         return number
 
     def wake(self) -> None:
@@ -161,13 +163,13 @@ class Pool:
         atexit.register(maker.join)  # an interpreter ends no thread
 
     def _make_one(self) -> None:
-        failure = None
+        failure: OSError | None = None
         try:
             if self._is_wanted():
                 self.give(self._make())
-        except OSError as error:
+        except Exception as error:
             log.debug("an interpreter could not be made", exc_info=True)
-            failure = error
+            failure = OSError(str(error))
         with self._changed:
             self._making -= 1
             self._makers.discard(threading.current_thread())
@@ -184,7 +186,9 @@ class Pool:
             return not over or self._waiting > 0
 
     def _has_idle(self) -> bool:
-        return bool(select.select(self.fds[:1], [], [], 0)[0])
+        poll = select.poll()
+        poll.register(self.fds[0], select.POLLIN)
+        return bool(poll.poll(0))
 
     def _make(self) -> int:
         try:

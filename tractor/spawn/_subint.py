@@ -167,6 +167,7 @@ class Interpreter:
             name=f"tractor actor {name}",
             daemon=True,  # it may be stuck for good
         )
+        self._pool.make_spare()
         try:
             driver.start()
         except RuntimeError as error:  # there can be no more threads
@@ -178,7 +179,6 @@ class Interpreter:
         hosted.add(self)
         if number is not None:
             self._made.set()
-        self._pool.make_spare()
 
     async def made(self) -> None:
         """Wait until there is an interpreter; OSError if there will be none.
@@ -200,22 +200,37 @@ class Interpreter:
     def _drive(self, link: int, number: int | None) -> None:
         try:
             if number is None:
-                number = self._pool.wait(lambda: self._wanted)
-                self._in_loop(self._made.set)
+                number = self._find(link)
+            if number is not None:
+                self._host(number, link)
+        finally:  # whatever happens: somebody waits for it
+            self._in_loop(self._finish)
+
+    def _find(self, link: int) -> int | None:
+        number = None
+        try:
+            number = self._pool.wait(lambda: self._wanted)
         except OSError as error:
             self._failure = error
         if number is not None and self._wanted:
-            self._host(number, link)
-        else:
-            os.close(link)
-            if number is not None:
-                self._pool.give(number)
-        self._in_loop(self._finish)
+            self._in_loop(self._made.set)
+            return number
+        os.close(link)
+        if number is not None:
+            self._pool.give(number)
+        return None
 
     def _host(self, number: int, link: int) -> None:
         control = self._theirs.detach()
         source = _HOST.format(link=link, control=control, copies=self._copies)
-        failure = _interpreters.exec(number, source)
+        try:
+            failure = _interpreters.exec(number, source)
+        except _interpreters.InterpreterError as error:  # it is no more
+            self._stderr = str(error)
+            self._status = ExitStatus(exit_code=1)
+            os.close(link)
+            os.close(control)
+            return
         if failure is not None:
             self._stderr = failure.errdisplay
         code, clean, left = self._report()

@@ -1,10 +1,9 @@
 """A single-phase module that CPython loads into a sub-interpreter; see 0002."""
 
+import _interpreters
 import gc
 import sys
 import threading
-
-import _interpreters
 
 IN_THE_OTHER = """
 import os, shutil, sys, tempfile

@@ -1,0 +1,81 @@
+"""From the command line to a command, and from that to an exit code."""
+
+import argparse
+import os
+import sys
+from typing import Final
+
+from tractor.cli import _codes, _doctor, _kill, _look
+
+EPILOG: Final = """\
+exit codes: 0 done; 1 no such actor, or doctor found a fault; 2 wrong command line;
+3 an actor did not answer; 4 an actor did not end.
+
+ACTOR is a name, a process id, name@pid, or the beginning of a uuid."""
+
+
+def main(argv: list[str]) -> int:
+    """Run one command.
+
+    Args:
+        argv: The command line, without the program.
+
+    Returns:
+        The exit code.
+    """
+    args = _parser().parse_args(argv)
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+    except _codes.CommandError as exc:
+        print(f"tractor: {exc}", file=sys.stderr)
+        return exc.code
+    except BrokenPipeError:  # as by `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _codes.DONE
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tractor",
+        description="Look at the trees of actors that this user runs on this machine.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, text: str, run: object) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog=EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_argument("--json", action="store_true", help="answer in JSON")
+        command.set_defaults(run=run)
+        return command
+
+    add("ps", "list all actors", _look.ps)
+    tree = add("tree", "show who started whom", _look.tree)
+    tree.add_argument("actor", nargs="?", metavar="ACTOR", help="only from this one on")
+    picture = tree.add_mutually_exclusive_group()
+    picture.add_argument("--mermaid", action="store_true", help="as a flowchart")
+    picture.add_argument("--dot", action="store_true", help="for Graphviz")
+    dump = add("dump", "show what actors do and wait for", _look.dump)
+    which = dump.add_mutually_exclusive_group(required=True)
+    which.add_argument("actor", nargs="?", metavar="ACTOR")
+    which.add_argument("--all", action="store_true", help="all actors of all trees")
+    kill = add("kill", "end an actor, and with it all below it", _kill.kill)
+    kill.add_argument("actor", metavar="ACTOR")
+    kill.add_argument("--now", action="store_true", help="by SIGKILL, not by SIGTERM")
+    kill.add_argument(
+        *("--within", "-t"),
+        type=float,
+        default=_kill.WITHIN,
+        metavar="SECONDS",
+        help="for which its end is waited for (default: %(default)s)",
+    )
+    add("doctor", "say what works on this machine, and why not", _doctor.doctor)
+    return parser
