@@ -137,7 +137,7 @@ async def run_cycles(an: tractor.ActorNursery, count: int) -> dict[str, float]:
     start = 0.0
     for number in range(count):
         await cycle(an, number)
-        if number == min(WARM_UP, count // 2):
+        if number == min(WARM_UP, count * 5 // 6):
             start = rss()
     return {"rss_start_mib": start, "rss_end_mib": rss()}
 

@@ -231,7 +231,8 @@ def test_many_cycles(key: str) -> None:
     found = stress(key, "--cycles", CYCLES, "--seconds", "0")
     print(found)
     assert found["leaks"] == []
-    assert abs(found["rss_end_mib"] - found["rss_start_mib"]) < 5
+    most = 5 if int(CYCLES) <= 200 else 10  # MiB
+    assert abs(found["rss_end_mib"] - found["rss_start_mib"]) < most
 
 
 @pytest.mark.slow

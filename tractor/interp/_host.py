@@ -50,6 +50,8 @@ class Host:
             warden = Warden(parent, ours)
             code = self._run(ours, warden)
             clean = not (warden.interrupted or copies) and self._restore()
+            if not clean:
+                gc.unfreeze()  # or it would outlive the interpreter
             left = threads_left()
             parent.send(b"%d %d %d" % (code, clean and not left, left))
 

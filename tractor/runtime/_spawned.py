@@ -37,7 +37,7 @@ from tractor.runtime._ends import (
 from tractor.runtime._main_task import MainTask
 from tractor.runtime._peer import Peer
 from tractor.runtime._portal import Portal
-from tractor.runtime._state import add_orphan, granted_graces
+from tractor.runtime._state import add_orphan, granted_graces, seconds_left
 from tractor.spawn import (
     Child,
     ChildSpec,
@@ -279,7 +279,8 @@ class SpawnedActor:
                 self._on_failing()
             if not self._exited.is_set():
                 await self._stop(child)
-            with trio.move_on_after(SETTLE):
+            # Who was abandoned says no more, and took all the time that there was.
+            with trio.move_on_after(SETTLE if self._exited.is_set() else 0):
                 await self.peer.ended.wait()
             if self.peer.bye is not None:
                 expected = True
@@ -326,8 +327,8 @@ class SpawnedActor:
             self._exited.set()
 
     def _graces(self) -> Graces:
-        graces = granted_graces(self._actor.graces)
-        graces = graces.within(self._deadline - trio.current_time())
+        left = min(seconds_left(), self._deadline - trio.current_time())
+        graces = self._actor.graces.within(left)
         traits, full = self._backend.traits, self._actor.graces.kill
         if traits.can_kill:
             # What was killed will be dead, and only its notice may be late. To give up
@@ -335,7 +336,8 @@ class SpawnedActor:
             # the lifeline sees to it.
             graces = replace(graces, kill=full)
         elif traits.can_interrupt:
-            graces = replace(graces, kill=max(graces.kill, min(full, INTERRUPT)))
+            least = min(full, INTERRUPT, max(0.0, 0.4 * left))  # it takes its time
+            graces = replace(graces, kill=max(graces.kill, least))
         if not self._actor.patient and (traits.can_kill or traits.can_interrupt):
             self._hurried = True
             return Graces(ack=0, cancel=0, terminate=0, kill=graces.kill)
