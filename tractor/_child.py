@@ -284,7 +284,7 @@ def _obey_warden(warden: "Warden", actor: Actor) -> None:
         return call
 
     warden.serve(
-        cancel=soon(actor.cancel_soon),
+        cancel=soon(lambda: actor.cancel_soon(actor.stopper)),
         asked=lambda: actor.cancel_called,
         insist=lambda told: soon(partial(_insist, actor, told))(),
         cut_off=actor.cut_off,

@@ -21,6 +21,7 @@ import warnings
 import weakref
 from concurrent import futures
 from contextlib import suppress
+from time import perf_counter_ns
 from types import FunctionType
 from typing import Any, Final, NoReturn
 
@@ -184,6 +185,22 @@ async def counts(steps: int) -> int:
     for step in range(steps):
         total += step & 7
     return total
+
+
+async def share(steps: int) -> float:
+    """How much of the time of a computation its thread did not wait for a GIL.
+
+    The kernel counts how long a thread ran, and how long it could have but for others.
+    """
+    began, ready = perf_counter_ns(), _ready()
+    await counts(steps)
+    return (_ready() - ready) / (perf_counter_ns() - began)
+
+
+def _ready() -> int:
+    with open("/proc/thread-self/schedstat", "rb") as file:
+        ran, waited, _ = file.read().split()
+    return int(ran) + int(waited)
 
 
 # -- What they leave, and find ---------------------------------------------------------

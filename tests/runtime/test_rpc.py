@@ -322,6 +322,7 @@ async def die_in_a_call(portals: list[Portal]) -> None:
         await portals[0].run(rpc.die, signal.SIGKILL)
 
 
+@pytest.mark.requires_trait("own_process")
 async def test_calls_end_when_the_callee_dies(start_method: str) -> None:
     """Those under way and those made later raise `ActorDied`, at once (§4.4)."""
     portals: list[Portal] = []
@@ -378,6 +379,7 @@ async def die_while_calling() -> None:
         await portal.run(rpc.die, signal.SIGKILL)
 
 
+@pytest.mark.requires_trait("own_process")
 async def test_a_caller_that_dies_cancels_its_calls(start_method: str) -> None:
     """The callee does not go on for nobody (§4.2)."""
     rpc.log.entries.clear()

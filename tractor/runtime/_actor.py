@@ -196,7 +196,7 @@ class Actor:
 
     def insist(self) -> None:
         """Stop what was asked to and has shielded itself; as `cancel_soon`."""
-        self.cancel_soon(seconds=INSIST)
+        self.cancel_soon(self.stopper, INSIST)
         for peer in self.peers.values():
             peer.server.lower_shields()
 

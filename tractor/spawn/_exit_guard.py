@@ -12,6 +12,8 @@ every exception that ends a program leaves the outermost frame of the main threa
 
 import _interpreters
 import atexit
+import gc
+import io
 import logging
 import os
 import signal
@@ -53,9 +55,10 @@ class _Guard:
         atexit.unregister(self._leave)
         atexit._run_exitfuncs()  # those that were to come after this one
         logging.shutdown()
-        for stream in (sys.stdout, sys.stderr):
+        for file in gc.get_objects():  # the standard streams are among them
             with suppress(Exception):
-                stream.flush()
+                if issubclass(type(file), io.IOBase) and not file.closed:
+                    file.flush()
         if isinstance(self._last, KeyboardInterrupt):
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGINT)
