@@ -138,9 +138,12 @@ async def start_without_descriptors() -> tuple[list[str], int]:
         for extra in range(8):
             resource.setrlimit(resource.RLIMIT_NOFILE, (free + extra, limits[1]))
             try:
-                await an.start_actor("one too many")
+                portal = await an.start_actor("one too many")
             except SpawnError as error:
                 failures.add(f"{error.stage}: {error.__cause__}")
+            else:  # there were just enough
+                await portal.cancel_actor()
+                await tractor.monitor(portal)
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         leaked = _lowest_free_descriptor() - free

@@ -279,6 +279,8 @@ class Server:
 
 def _is_interrupt(exc: BaseException) -> bool:
     """Whether it is how a call was ended that did not obey its cancellation."""
-    if isinstance(exc, BaseExceptionGroup):
-        return exc.subgroup(Interrupted) is not None
-    return isinstance(exc, Interrupted)
+    # By `type`, since a hostile error may lie about all else.
+    if not issubclass(type(exc), BaseExceptionGroup):
+        return issubclass(type(exc), Interrupted)
+    members = BaseExceptionGroup.exceptions.__get__(exc)
+    return any(_is_interrupt(member) for member in members)
