@@ -48,7 +48,7 @@ from tractor.spawn import (
 
 log = get_logger("spawn")
 
-INTERRUPT: Final = 0.3  # seconds for an interrupt to work, at any depth; docs/adr/0011
+INTERRUPT: Final = 0.4  # seconds for an interrupt to work, at any depth; docs/adr/0011
 SETTLE: Final = 0.2  # seconds for the second signal of a death; docs/adr/0004
 
 
@@ -336,7 +336,7 @@ class SpawnedActor:
             # the lifeline sees to it.
             graces = replace(graces, kill=full)
         elif traits.can_interrupt:
-            least = min(full, INTERRUPT, max(0.0, 0.4 * left))  # it takes its time
+            least = min(full, INTERRUPT, max(0.0, left / 2))  # it takes its time
             graces = replace(graces, kill=max(graces.kill, least))
         if not self._actor.patient and (traits.can_kill or traits.can_interrupt):
             self._hurried = True
