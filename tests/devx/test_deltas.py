@@ -3,6 +3,7 @@
 import os
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,8 @@ def test_the_value_is_what_was_there_before() -> None:
     with track_resource_deltas(writer=lines.append) as before:
         over.set()
         thread.join()
+        while Path(f"/proc/self/task/{thread.native_id}").exists():
+            pass  # the kernel has it for a moment more
     assert "the waiting one" in before.threads
     assert before.fds
     assert [line.partition(" (")[0] for line in lines] == ["- thread 'the waiting one'"]
