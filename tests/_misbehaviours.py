@@ -173,8 +173,12 @@ async def raises_interrupt() -> NoReturn:
 
 
 async def dies(number: int) -> NoReturn:
-    """Be ended by a signal."""
-    os.kill(os.getpid(), number)
+    """Be ended by a signal; where the process is not its own, break its link."""
+    actor = tractor.current_actor()
+    if actor.parent is not None and actor.parent.aid.pid == actor.pid:
+        actor.parent.channel.close()
+    else:
+        os.kill(os.getpid(), number)
     await trio.sleep_forever()
     raise AssertionError
 

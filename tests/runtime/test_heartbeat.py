@@ -18,7 +18,7 @@ from tractor import ActorDied, TransportClosed, open_heartbeat
 from tractor._instrument import hub
 from tractor.testing import faults
 
-pytestmark = pytest.mark.requires_trait("own_process", "can_kill")
+process = pytest.mark.requires_trait("own_process", "can_kill")
 
 MODULES = [do.__name__, behaves.__module__]
 INTERVAL = 0.25  # seconds
@@ -44,6 +44,7 @@ def reported_in_time() -> Iterator[None]:
     print(f"unresponsive was reported after {took / INTERVAL:.2f} intervals")
 
 
+@process
 async def test_a_stopped_process_is_reported_and_goes_on(
     start_method: str, reports: list[str]
 ) -> None:
@@ -92,6 +93,7 @@ async def test_a_stuck_loop_is_reported(
             await an.cancel()
 
 
+@process
 async def test_nobody_is_killed(start_method: str, reports: list[str]) -> None:
     """However long it does not answer, the actor is left alone (A8)."""
     async with open_tree(start_method, graces=QUICK) as an:
@@ -119,6 +121,7 @@ async def test_a_half_open_link_is_reported(start_method: str) -> None:
         assert not an.cancelled_caught  # it could not be asked
 
 
+@process
 @pytest.mark.parametrize("stopped", [False, True])
 async def test_an_end_is_no_answer(
     start_method: str, reports: list[str], *, stopped: bool
@@ -151,6 +154,7 @@ async def test_an_orderly_end_ends_the_heartbeat(start_method: str) -> None:
                 await beat.wait_unresponsive()
 
 
+@process
 async def test_a_callback_that_raises(
     start_method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -174,6 +178,7 @@ async def test_a_callback_that_raises(
         await an.cancel()
 
 
+@process
 async def test_the_pings_end_with_the_block(start_method: str) -> None:
     """Nothing is sent any more, and the actor goes on."""
     async with open_tree(start_method) as an:

@@ -11,9 +11,10 @@ from tests._misbehaviours import behaves, dies
 from tractor import ActorDied, Down, TransportClosed
 from tractor.testing import faults
 
-pytestmark = pytest.mark.requires_trait("own_process", "can_kill")
+process = pytest.mark.requires_trait("own_process", "can_kill")
 
 
+@process
 async def test_a_death_is_told_to_everyone_once(start_method: str) -> None:
     """Each who waits gets one `Down`, and it says how the actor died."""
     news: list[Down] = []
@@ -40,6 +41,7 @@ async def test_a_death_is_told_to_everyone_once(start_method: str) -> None:
         assert down.error.signal == signal.SIGKILL
 
 
+@process
 async def test_news_of_one_that_is_dead_already(start_method: str) -> None:
     """It comes at once, and again for whoever asks again."""
     with raises(ActorDied):

@@ -34,10 +34,10 @@ from tractor import ActorDied, RemoteActorError, RestartLimitReached, SpawnError
 from tractor._instrument import Event, hub
 from tractor.runtime import _restarts
 from tractor.runtime._restarts import Restart, Strategy
-from tractor.spawn import use_backend
+from tractor.spawn import Traits, use_backend
 from tractor.testing import FakeBackend, faults
 
-pytestmark = pytest.mark.requires_trait("own_process", "can_kill")
+process = pytest.mark.requires_trait("own_process", "can_kill")
 
 MODULES = [do.__name__, mis.__name__]
 
@@ -156,6 +156,7 @@ async def test_who_is_started_again(
         await supervisor.cancel()
 
 
+@process
 async def test_a_restart_gives_a_new_actor(start_method: str) -> None:
     """Its state is new, its process another, and the old portal stays dead."""
     async with supervising(start_method) as supervisor:
@@ -173,6 +174,7 @@ async def test_a_restart_gives_a_new_actor(start_method: str) -> None:
         await supervisor.cancel()
 
 
+@process
 async def test_the_portal_of_a_dead_one_is_never_given(start_method: str) -> None:
     """Whoever got `ActorDied` and asks at once waits for the new actor."""
     async with supervising(start_method) as supervisor:
@@ -245,11 +247,13 @@ async def test_a_permanent_function(start_method: str, bell: Bell) -> None:
         await supervisor.run_in_actor(
             do.rings_once, restart="permanent", bell=bell.path
         )
-        pids = {await bell.heard() for _ in range(2)}
-        assert len(pids) == 2
+        for _ in range(2):
+            await bell.heard()
+        assert infos(supervisor)["rings_once"].restarts >= 1
         await supervisor.cancel()
 
 
+@process
 async def test_siblings_that_end_together_are_one_restart(start_method: str) -> None:
     """What dies while others are stopped for its sake is started again with them."""
     async with supervising(
@@ -294,6 +298,7 @@ async def test_too_many_restarts_end_the_supervisor(
     assert supervisor.children() == []
 
 
+@process
 async def test_no_restart_may_be_allowed(start_method: str) -> None:
     """With a limit of 0 the first death is too much; the body need not hear of it."""
     with raises(RestartLimitReached) as caught:
@@ -304,6 +309,7 @@ async def test_no_restart_may_be_allowed(start_method: str) -> None:
     assert isinstance(caught.value.__cause__, ActorDied)
 
 
+@process
 async def test_a_restart_that_fails_is_a_failure_too(
     start_method: str, faulty: Path
 ) -> None:
@@ -360,18 +366,17 @@ async def test_all_are_stopped_in_reverse_order(
 
 
 async def test_uncooperative_children_have_one_bound(
-    start_method: str, bell: Bell
+    start_method: str, traits: Traits, bell: Bell
 ) -> None:
     """However many there are, all are gone within that of one ladder."""
+    worst = mis.ignores_everything if traits.main_thread else mis.loops
     with trio.fail_after(SAFETY):
         async with (
             tractor.open_root_actor(start_method=start_method),
             tractor.open_supervisor() as supervisor,
         ):
             for name in "abc":
-                await supervisor.run_in_actor(
-                    mis.ignores_everything, name=name, bell=bell.path
-                )
+                await supervisor.run_in_actor(worst, name=name, bell=bell.path)
                 await bell.heard()
             with within(T_DOWN, slack=1):
                 await supervisor.cancel()
@@ -410,6 +415,7 @@ async def test_cancelling_in_the_wait_before_a_restart(
                 await supervisor.cancel()
 
 
+@process
 async def test_cancelling_in_the_middle_of_a_restart(start_method: str) -> None:
     """What boots is stopped, too."""
     with faults.hold_at("import") as held:
@@ -476,7 +482,7 @@ async def test_a_start_that_is_cancelled(start_method: str) -> None:
                 nursery.start_soon(partial(supervisor.start_actor, "a", **held.options))
                 booting = await held.wait_reached()
                 nursery.cancel_scope.cancel()
-            assert not Path(f"/proc/{booting}").exists()  # noqa: ASYNC240
+            assert is_gone(tractor.Aid("a", "", booting))
             held.release()
             await supervisor.start_actor("a", **held.options)
             await supervisor.cancel()
@@ -567,6 +573,7 @@ async def test_wrong_options_are_refused(
 # -- Below -----------------------------------------------------------------------------
 
 
+@process
 async def test_a_supervisor_in_an_actor(start_method: str, bell: Bell) -> None:
     """It does the same there, and ends with its actor."""
     with trio.fail_after(SAFETY):
