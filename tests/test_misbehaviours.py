@@ -39,6 +39,7 @@ from tractor.testing import wait_for_end
 
 type Function = Callable[..., Awaitable[Any]]
 
+PATIENT: Final = tractor.Graces(ack=10, cancel=10)
 CANNOT_KILL: Final = "cannot-kill"
 
 
@@ -135,9 +136,12 @@ def check_abandoned(start_method: str, *args: str) -> None:
 
 async def stop(start_method: str, name: str) -> tuple[str, int | None]:
     """How the body of that name ends, and in which process it ran."""
+    graces = QUICK
+    if any(row.name == name and row.takes == "cancel" for row in STOPS):
+        graces = PATIENT  # it will take no longer than it has to
     with Bell() as bell, events("exit") as exits, trio.fail_after(SAFETY):
         try:
-            async with tractor.open_nursery(graces=QUICK) as an:
+            async with tractor.open_nursery(graces=graces) as an:
                 portal = await an.run_in_actor(
                     getattr(mis, name), start_method=start_method, bell=bell.path
                 )
@@ -146,7 +150,7 @@ async def stop(start_method: str, name: str) -> tuple[str, int | None]:
         except ActorAbandoned as exc:
             return exc.report.outcome, portal.aid.pid
     (event,) = exits
-    assert event.data["report"].seconds <= QUICK.bound
+    assert event.data["report"].seconds <= graces.bound
     return event.data["report"].outcome, portal.aid.pid
 
 

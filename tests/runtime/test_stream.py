@@ -89,10 +89,10 @@ async def test_a_stream_is_opened_once(start_method: str) -> None:
     async with a_stream(start_method) as (ctx, stream, _):
         with pytest.raises(RuntimeError, match="opened before"):
             await ctx.open_stream().__aenter__()
+        assert ctx.repr_state == "streaming"
         await stream.aclose()
         with pytest.raises(RuntimeError, match="opened before"):
             await ctx.open_stream().__aenter__()
-        assert ctx.repr_state == "streaming"
 
 
 @tractor.context
