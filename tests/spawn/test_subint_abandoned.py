@@ -187,11 +187,14 @@ def test_that_fails():
 
 @pytest.mark.parametrize(("key", "body"), STUCK)
 def test_the_loop_keeps_ticking(key: str, body: str, tmp_path: Path) -> None:
-    """As often as before, within a tenth; the best of three times, for the noise."""
+    """Nobody takes its turns: half is for the noise of small machines.
+
+    With the shared GIL a quarter would be left; a quiet machine keeps nine tenths.
+    """
     main = f"""idle = await most_ticks()
         {LEAVE}
         left = await most_ticks()
-        assert left > 0.9 * idle, (left, idle)"""
+        assert left > 0.5 * idle, (left, idle)"""
     done = run(key, tmp_path, program(main), body)
     assert done.code == 0, done.err
 
