@@ -6,7 +6,4 @@
 from tractor.interp._copies import PrivateCopies as PrivateCopies
 from tractor.interp._host import host as host
 from tractor.interp._host import prepare as prepare
-from tractor.interp._warden import CANCEL as CANCEL
-from tractor.interp._warden import CUT_OFF as CUT_OFF
-from tractor.interp._warden import INTERRUPT as INTERRUPT
 from tractor.interp._warden import Warden as Warden
