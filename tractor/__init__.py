@@ -1,28 +1,39 @@
 """Structured-concurrent actors: trees of trio runs that live and end together."""
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from tractor import to_actor as to_actor
 from tractor._cluster import open_actor_cluster as open_actor_cluster
+from tractor._daemon import run_daemon as run_daemon
 from tractor._exceptions import ActorAbandoned as ActorAbandoned
 from tractor._exceptions import ActorDied as ActorDied
 from tractor._exceptions import ActorTooSlowError as ActorTooSlowError
+from tractor._exceptions import ActorUnreachable as ActorUnreachable
+from tractor._exceptions import AddressInUse as AddressInUse
+from tractor._exceptions import AuthenticationFailed as AuthenticationFailed
 from tractor._exceptions import BackendUnavailable as BackendUnavailable
 from tractor._exceptions import ContextCancelled as ContextCancelled
+from tractor._exceptions import ForeignProtocol as ForeignProtocol
 from tractor._exceptions import FrameTooLarge as FrameTooLarge
 from tractor._exceptions import InternalError as InternalError
 from tractor._exceptions import LocalProtocolError as LocalProtocolError
 from tractor._exceptions import ModuleNotExposed as ModuleNotExposed
 from tractor._exceptions import MsgTypeError as MsgTypeError
+from tractor._exceptions import NameTaken as NameTaken
 from tractor._exceptions import NoResult as NoResult
 from tractor._exceptions import NoRuntime as NoRuntime
+from tractor._exceptions import RegistrarUnavailable as RegistrarUnavailable
 from tractor._exceptions import RemoteActorError as RemoteActorError
 from tractor._exceptions import RemoteProtocolError as RemoteProtocolError
 from tractor._exceptions import RestartLimitReached as RestartLimitReached
+from tractor._exceptions import RuntimeDirError as RuntimeDirError
 from tractor._exceptions import RuntimeFailure as RuntimeFailure
 from tractor._exceptions import SpawnError as SpawnError
 from tractor._exceptions import SpawnTimeout as SpawnTimeout
 from tractor._exceptions import TractorError as TractorError
 from tractor._exceptions import TransportBroken as TransportBroken
 from tractor._exceptions import TransportClosed as TransportClosed
+from tractor._exceptions import VersionMismatch as VersionMismatch
 from tractor._root import open_nursery as open_nursery
 from tractor._root import open_root_actor as open_root_actor
 from tractor._types import Aid as Aid
@@ -50,3 +61,33 @@ from tractor.runtime import monitor as monitor
 from tractor.runtime import open_heartbeat as open_heartbeat
 from tractor.runtime import open_supervisor as open_supervisor
 from tractor.spawn import available_backends as available_backends
+
+if _TYPE_CHECKING:
+    from tractor.discovery import find_actor as find_actor
+    from tractor.discovery import get_registry as get_registry
+    from tractor.discovery import query_actor as query_actor
+    from tractor.discovery import wait_for_actor as wait_for_actor
+
+# Loaded when they are first asked for: every child imports this module, and few of them
+# look for others.
+_LATE = {
+    "find_actor": "tractor.discovery",
+    "get_registry": "tractor.discovery",
+    "query_actor": "tractor.discovery",
+    "wait_for_actor": "tractor.discovery",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATE:
+        msg = f"module 'tractor' has no attribute {name!r}"
+        raise AttributeError(msg)
+    from importlib import import_module
+
+    value: object = getattr(import_module(_LATE[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE})

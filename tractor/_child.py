@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 log = get_logger("child")
 
 STDERR: Final = 2
+VERBS: Final = "tractor.discovery.verbs"  # loaded when one of them is called
 BOOT_FAILED: Final = 1  # exit code; the parent has the error itself
 SHOWN: Final = 20  # running functions that a warning names
 
@@ -123,6 +124,8 @@ def _boot(boot: BlockingLink, spec: t.SpawnSpec) -> Actor | None:
         boot.send(t.Stage(stage))
         aid = Aid(*spec.aid.uid, os.getpid())
         actor = Actor(aid, spec.runtime_vars, exposure, spec.main, spec.depth)
+        actor.network_vars = spec.network
+        actor.hold_name = partial(_hold_name, actor)
         claim(actor)
     except BaseException as exc:  # noqa: BLE001 (the parent raises it)
         error = box(_advised(exc), spec.aid.uid)
@@ -152,7 +155,7 @@ def _import(spec: t.SpawnSpec) -> Exposure:
     sys.argv[:] = [os.fsdecode(arg) for arg in spec.argv]
     if spec.runtime_vars.loglevel is not None:
         get_console_log(spec.runtime_vars.loglevel)
-    exposure = Exposure(spec.enable_modules)
+    exposure = Exposure(spec.enable_modules, services=[VERBS])
     try:
         exposure.load(before=set_replaying)
     finally:
@@ -215,12 +218,28 @@ async def _serve(
         actor.add_peer(peer)
         actor.spawn(_follow_parent, actor, peer, name="watch of the parent")
         with actor.cancel_scope:
+            await _join(actor, parent)
             peer.channel.send_nowait(t.Ready(os.getpid()))
             await trio.sleep_forever()
         await actor.wait_tasks()
+        await actor.close_network()
         peer.say_bye(_close_lifetime_stack(actor))
         with trio.move_on_after(actor.graces.ack):
             await peer.channel.drain()
+
+
+async def _join(actor: Actor, parent: Aid) -> None:
+    """Get into the registrar's list, where the link does not do that."""
+    if actor.network_vars is not None and actor.network_vars.registrar != parent.uid:
+        from tractor.discovery import join_tree  # local: most children do without
+
+        await join_tree(actor)
+
+
+def _hold_name(actor: Actor, name: str) -> AbstractAsyncContextManager[None]:
+    from tractor.discovery import hold_name  # local: likewise
+
+    return hold_name(actor, name)
 
 
 async def _follow_parent(actor: Actor, parent: Peer) -> None:

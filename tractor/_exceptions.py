@@ -34,6 +34,10 @@ class RuntimeFailure(TractorError, RuntimeError):
     """
 
 
+class RuntimeDirError(RuntimeFailure):
+    """No folder here is safe for what actors of one user share; the text tells why."""
+
+
 class NoRuntime(TractorError, RuntimeError):
     """Raised by `current_actor` and its kin where no runtime is running."""
 
@@ -51,6 +55,13 @@ class ActorTooSlowError(RuntimeFailure):
 
 
 # -- Starting and ending children ------------------------------------------------------
+
+
+class NameTaken(RuntimeFailure):
+    """An actor of that name runs already.
+
+    Raised by `ActorNursery.start_actor(unique=True)`.
+    """
 
 
 class BackendUnavailable(TractorError, RuntimeError):
@@ -142,6 +153,37 @@ class TransportClosed(TractorError):
 
 class TransportBroken(TransportClosed):
     """The connection failed underneath the channel (reset, broken pipe)."""
+
+
+class ActorUnreachable(TransportClosed):
+    """Nobody answers where an actor is said to be.
+
+    Raised by `find_actor`, `wait_for_actor` and `get_registry`.
+    """
+
+
+class RegistrarUnavailable(TransportClosed):
+    """No registrar answers, so nobody can say where actors are.
+
+    Raised by `find_actor`, `query_actor`, `wait_for_actor` and `get_registry`. Calls,
+    contexts and streams that are open go on.
+    """
+
+
+class AddressInUse(TractorError):
+    """Somebody else listens there, or is about to; raised where an actor would."""
+
+
+class AuthenticationFailed(TransportClosed):
+    """Nobody who knows our secret is at the other end of a connection to a listener."""
+
+
+class ForeignProtocol(AuthenticationFailed):
+    """The other end of a connection to a listener is no actor at all."""
+
+
+class VersionMismatch(AuthenticationFailed):
+    """The other end of a connection to a listener is of another version than ours."""
 
 
 class ActorDied(TransportClosed):

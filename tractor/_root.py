@@ -5,16 +5,18 @@ import os
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from types import FrameType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import trio
 
 from tractor._exceptions import RuntimeFailure
 from tractor._types import Aid, Graces
+from tractor.ipc import AnyAddress
 from tractor.log import get_console_log
 from tractor.msg.types import MainModule, RuntimeVars
 from tractor.runtime import (
@@ -29,6 +31,11 @@ from tractor.runtime import (
     release,
 )
 from tractor.spawn import DEFAULT_BACKEND, get_backend, warm_up
+
+if TYPE_CHECKING:
+    import ssl
+
+    from tractor.discovery import NetworkOptions
 
 SPAWN_METHOD_VARIABLE = "TRACTOR_SPAWN_METHOD"
 STACK_ON_SIG_VARIABLE: Final = "TRACTOR_ENABLE_STACK_ON_SIG"
@@ -53,6 +60,12 @@ async def open_root_actor(  # noqa: PLR0913 (keyword options of the public inter
     max_children: int | None = None,
     max_depth: int | None = None,
     enable_stack_on_sig: bool | None = None,
+    registry_addrs: Iterable[AnyAddress] | None = None,
+    enable_transports: Iterable[str] | None = None,
+    tpt_bind_addrs: Iterable[AnyAddress] | None = None,
+    secret: bytes | None = None,
+    ssl_context: "ssl.SSLContext | Sequence[ssl.SSLContext] | None" = None,
+    ensure_registry: bool = False,
 ) -> AsyncIterator[Actor]:
     """Run the root of a tree of actors around the block.
 
@@ -75,16 +88,46 @@ async def open_root_actor(  # noqa: PLR0913 (keyword options of the public inter
         enable_stack_on_sig: Whether every actor of the tree tells where it is on
             SIGUSR1, as by `tractor.devx.enable_stack_on_sig`. By default if the
             environment variable ``TRACTOR_ENABLE_STACK_ON_SIG`` is set.
+        registry_addrs: Where a registrar is that several programs share. If none
+            answers there, this root becomes it. By default the tree has its own, which
+            no other program asks.
+        enable_transports: How actors of the tree reach one another beyond their links:
+            ``uds`` and ``tcp``. By default those that the environment variable
+            ``TRACTOR_TRANSPORTS`` names, separated by commas, or else ``uds``. Empty:
+            not at all, so that no actor can be found.
+        tpt_bind_addrs: Where this actor listens beside that.
+        secret: What who wants to connect has to know, at least 16 bytes. By default the
+            one in the file that the environment variable ``TRACTOR_SECRET_FILE`` names;
+            or else, with `registry_addrs`, one that all programs of the user share; or
+            else a new one.
+        ssl_context: For connections with other machines, which are always encrypted: a
+            context of ``PROTOCOL_TLS_CLIENT``, one of ``PROTOCOL_TLS_SERVER``, or both.
+        ensure_registry: Whether it is an error if another registrar answers.
 
     Raises:
         RuntimeFailure: An actor runs in this interpreter already, or a child
             re-imports a program that has no ``__main__`` guard.
         BackendUnavailable: The spawn backend cannot work here.
-        ValueError: There is no such spawn backend, or a number is out of range.
+        ValueError: There is no such spawn backend, or a number is out of range, or an
+            address cannot be used.
+        RegistrarUnavailable: No registrar answers at `registry_addrs`, and this machine
+            cannot listen there.
+        AddressInUse: Something else listens at one of the addresses.
+        AuthenticationFailed: The registrar has another secret.
 
     Cancellation: the actor's own tasks are cancelled and ended before the block is
     left; nothing of the runtime remains.
     """
+    from tractor.discovery import NetworkOptions  # local: no child needs it
+
+    options = NetworkOptions.checked(
+        registry_addrs=registry_addrs,
+        enable_transports=enable_transports,
+        tpt_bind_addrs=tpt_bind_addrs,
+        secret=secret,
+        ssl_context=ssl_context,
+        ensure_registry=ensure_registry,
+    )
     actor = _make_root(
         name,
         start_method,
@@ -96,8 +139,9 @@ async def open_root_actor(  # noqa: PLR0913 (keyword options of the public inter
         max_children=max_children,
         max_depth=max_depth,
         common_modules=common,
+        enable_transports=options.transports,
     )
-    async with _running(actor):
+    async with _running(actor, options):
         yield actor
 
 
@@ -146,8 +190,10 @@ async def open_nursery(**kwargs: Any) -> AsyncIterator[ActorNursery]:
 
 
 @asynccontextmanager
-async def _running(actor: Actor) -> AsyncIterator[None]:
+async def _running(actor: Actor, options: "NetworkOptions") -> AsyncIterator[None]:
     """Let `actor` be the one of this interpreter, with all that a root has."""
+    from tractor.discovery import open_network  # local: no child needs it
+
     claim(actor)
     try:
         warm_up(actor.runtime_vars.start_method)
@@ -155,7 +201,7 @@ async def _running(actor: Actor) -> AsyncIterator[None]:
             get_console_log(actor.runtime_vars.loglevel)
         actor.exposure.load()
         with actor.lifetime_stack, _on_ctrl_c(actor), _on_sigterm(actor) as terminated:
-            async with actor.running_services():
+            async with actor.running_services(), open_network(actor, options):
                 try:
                     with actor.cancel_scope:
                         yield
@@ -192,7 +238,12 @@ def _make_root(
     main_name, main_file = main_origin()
     main_path = os.fsencode(os.path.abspath(main_file)) if main_file else None
     main = MainModule(main_name, main_path)
-    return Actor(aid, runtime_vars, Exposure(check_modules(enable_modules)), main)
+    from tractor.discovery import VERBS, hold_name  # local: no child needs it
+
+    exposure = Exposure(check_modules(enable_modules), services=[VERBS])
+    actor = Actor(aid, runtime_vars, exposure, main)
+    actor.hold_name = partial(hold_name, actor)
+    return actor
 
 
 async def _end_tasks(actor: Actor) -> None:

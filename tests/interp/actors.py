@@ -29,7 +29,9 @@ import msgspec
 import trio
 
 import tractor
+import tractor.log
 from tests._misbehaviours import ring
+from tractor._instrument import hub
 
 _ML: Final = 2 * ctypes.sizeof(ctypes.c_void_p)  # offset of a builtin's definition
 
@@ -227,6 +229,11 @@ async def soils(bell: str, module: str) -> int:
     sys.settrace(lambda *_: None)
     threading.setprofile(lambda *_: None)
     socket.setdefaulttimeout(1.5)
+    gc.disable()
+    tractor.log.add_log_level("soil", 33, "red")
+    logging.addLevelName(logging.INFO, "soiled")
+    main.subscription = hub.subscribed(lambda _: None)
+    main.subscription.__enter__()
     random.seed(1)
     return interpreter()
 
@@ -279,6 +286,12 @@ async def looks(module: str) -> dict[str, Any]:
         "trace": sys.gettrace() is not None,
         "profile": threading.getprofile() is not None,
         "timeout": socket.getdefaulttimeout(),
+        "collects": gc.isenabled(),
+        "method": hasattr(tractor.log.StackLevelAdapter, "soil"),
+        "level": logging.getLevelName(33),
+        "levels": list(tractor.log.CUSTOM_LEVELS),
+        "name": logging.getLevelName(logging.INFO),
+        "hub": hub.active,
         "random": random.random(),
         "compiled": "msgspec._core" in sys.modules and "ssl" in sys.modules,
     }

@@ -95,9 +95,13 @@ async def test_what_is_left_is_gone(
     assert soiled.pop("random") != clean.pop("random")
     assert {name for name in soiled if soiled[name] != clean[name]} == {
         *("module", "main", "builtins", "loggers", "filters", "errors", "path"),
-        *("stdout", "hook", "depth", "trace", "profile", "timeout"),
+        *("stdout", "hook", "depth", "trace", "profile", "timeout", "collects"),
+        *("method", "level", "levels", "name", "hub"),
     }
     assert clean["compiled"]
+    assert clean["collects"]
+    assert clean["name"] == "INFO"
+    assert "SOIL" not in clean["levels"]
 
 
 @keys

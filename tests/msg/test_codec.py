@@ -37,6 +37,7 @@ RECORDS: Final[list[t.AnyRecord]] = [
         main=t.MainModule("a", None),
         sys_path=[],
         argv=[],
+        network=t.NetworkVars(b"s" * 32, b"/folder", UID),
     ),
     t.Stage("import"),
     t.Ready(1),
@@ -54,6 +55,7 @@ RECORDS: Final[list[t.AnyRecord]] = [
     t.Ping(1),
     t.Pong(1),
     t.Bye(ERROR),
+    t.Greet(AID, 1.5, 1024, member=True),
 ]
 
 

@@ -52,8 +52,8 @@ class MemoryTransport:
         """See `tractor.ipc.Transport`."""
         await trio.lowlevel.checkpoint()
 
-    async def receive_some(self) -> bytes:
-        """See `tractor.ipc.Transport`."""
+    async def receive_some(self, limit: int = 0) -> bytes:
+        """See `tractor.ipc.Transport`; gives each piece whole, whatever the limit."""
         await trio.lowlevel.checkpoint()
         while not (self._arrived or self.other._closed):
             if self._closed:
@@ -123,6 +123,9 @@ class Side:
     def spawn(self, fn: Callable[..., Any], *args: Any, name: str) -> None:
         """Run a function as a task of this side."""
         self._tasks.start_soon(fn, *args, name=name)
+
+    def note_members(self) -> None:
+        """No registrar is here."""
 
     def die(self) -> None:
         """As by SIGKILL: nothing that runs here says another word."""

@@ -61,7 +61,7 @@ def _actor(actor: Actor) -> ActorFacts:
         aid=actor.aid,
         parent=actor.parent.aid if actor.parent is not None else None,
         state=f"asked to stop by {canceller[0]!r}" if canceller else "running",
-        peers=[_peer(peer, actor.parent) for peer in list(actor.peers.values())],
+        peers=[_peer(peer, actor.parent) for peer in list(actor.peers)],
         orphans=list(orphans()),
     )
 
@@ -83,15 +83,17 @@ def _calls(peer: Peer) -> Iterator[CallFacts]:
         yield CallFacts(cid, outgoing=True, path=None, state="")
     ends = dict(peer.ends)
     for cid, invocation in list(peer.server.invocations.items()):
-        words = []
+        words, unread = [], None
         if invocation.canceller is not None:
             words.append(f"asked to end by {invocation.canceller[0]!r}")
         if (end := ends.pop(cid, None)) is not None:
-            words.append(_stream(end.statistics(), end.window))
-        yield CallFacts(cid, False, invocation.path, "; ".join(words))
+            counts = end.statistics()
+            unread = counts.unread
+            words.append(_stream(counts, end.window))
+        yield CallFacts(cid, False, invocation.path, "; ".join(words), unread)
     for cid, end in ends.items():
-        state = _stream(end.statistics(), end.window)
-        yield CallFacts(cid, outgoing=True, path=None, state=state)
+        counts = end.statistics()
+        yield CallFacts(cid, True, None, _stream(counts, end.window), counts.unread)
 
 
 def _stream(counts: StreamStatistics, window: int) -> str:

@@ -77,12 +77,14 @@ class CallFacts(Struct, frozen=True):
         outgoing: Whether this actor opened it.
         path: ``module.function``, where it runs; `None` where it was called.
         state: In words; empty when there is nothing to say.
+        unread: Items that wait to be read here; `None` where it is no context.
     """
 
     cid: int
     outgoing: bool
     path: str | None
     state: str
+    unread: int | None = None
 
 
 class PeerFacts(Struct, frozen=True):

@@ -34,6 +34,7 @@ class Host:
         self._serve = serve
         self._snapshot = Snapshot()
         gc.freeze()  # what is here now stays, and need not be looked at after each
+        gc.enable()  # while all was imported it was off; see tractor/spawn/_interp_boot
 
     def run(self, link: int, control: int, copies: Iterable[str]) -> None:
         """Host one actor, and report on `control` how that went.

@@ -25,6 +25,8 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from types import ModuleType
 from typing import Any, Final
 
+from tractor import log
+from tractor._instrument import hub
 from tractor.msg import forget_err_types
 
 SETTLE: Final = 0.5  # seconds for threads that are ending to be gone
@@ -41,6 +43,13 @@ _HOOKS: Final = (
         (warnings, "formatwarning"),
     ),
     (logging, "raiseExceptions"),
+)
+# Of log levels: the stdlib's names and ours. Neither has a public way to forget one.
+_DICTS: Final[tuple[tuple[ModuleType, str], ...]] = (
+    (logging, "_levelToName"),
+    (logging, "_nameToLevel"),
+    (log, "CUSTOM_LEVELS"),
+    (log, "_PALETTE"),
 )
 _SYS_LISTS: Final = ("path", "meta_path", "path_hooks", "warnoptions")
 
@@ -60,6 +69,9 @@ class Snapshot:
             for logger in _loggers()
         }
         self._record_factory = logging.getLogRecordFactory()
+        self._dicts = [dict(getattr(module, name)) for module, name in _DICTS]
+        self._logger_methods = set(vars(log.StackLevelAdapter))
+        self._hub = vars(hub).copy()
         self._hooks = [(module, name, getattr(module, name)) for module, name in _HOOKS]
         self._thresholds = gc.get_threshold()
         self._stack_size = threading.stack_size()
@@ -77,6 +89,7 @@ class Snapshot:
         warnings.filters.extend(self._filters)  # type: ignore[attr-defined]
         for module, name, value in self._hooks:
             setattr(module, name, value)
+        vars(hub).update(self._hub)  # nobody is subscribed to it
         forget_err_types()
         threading.stack_size(self._stack_size)
         socket.setdefaulttimeout(None)
@@ -117,6 +130,12 @@ class Snapshot:
             logger.handlers[:] = handlers
             logger.filters[:] = filters
             logger.setLevel(logger.level)  # drops what was cached
+        for (module, name), before in zip(_DICTS, self._dicts, strict=True):
+            known = getattr(module, name)
+            known.clear()
+            known.update(before)
+        for name in vars(log.StackLevelAdapter).keys() - self._logger_methods:
+            delattr(log.StackLevelAdapter, name)
         logging.setLogRecordFactory(self._record_factory)
         logging.disable(logging.NOTSET)
 

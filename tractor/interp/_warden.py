@@ -17,12 +17,8 @@ from contextlib import suppress
 from typing import Final
 
 from tractor._exceptions import Interrupted
+from tractor._orders import CANCEL, CUT_OFF, INSIST
 
-CANCEL: Final = b"c"  # stop the actor in order
-INTERRUPT: Final = b"i"  # break into whatever runs
-CUT_OFF: Final = b"x"  # nobody waits any more: let go of what others hang on
-
-PATIENCE: Final = 0.8  # seconds for a loop that turns again to end its actor
 AGAIN: Final = 0.05  # seconds between two interrupts of code that survives them
 
 
@@ -121,7 +117,7 @@ class Warden:
     def _break_in(self) -> float:
         """Begin to; what still runs after so many seconds is interrupted again."""
         self.interrupted = True
-        self._patient_until = time.monotonic() + PATIENCE
+        self._patient_until = time.monotonic() + INSIST
         if self._cancel is None:
             self._end_boot()
         self._interrupt(self._driver)

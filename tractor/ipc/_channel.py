@@ -10,17 +10,24 @@ record synchronously. A handler must not wait, and may raise `RemoteProtocolErro
 alone, which closes the channel.
 """
 
+import time
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from tractor._exceptions import RemoteProtocolError, TransportBroken, TransportClosed
+from tractor._types import Aid
+from tractor.ipc._address import AnyAddress, parse_address
 from tractor.ipc._framing import FrameSplitter
 from tractor.ipc._transport import Transport
 from tractor.msg import decode_record, encode_frame
-from tractor.msg.types import AnyRecord, Record
+from tractor.msg.types import AnyRecord, Greet, Record
 
+if TYPE_CHECKING:
+    import ssl
+
+MAX_FRAME: Final = 16 * 1024 * 1024  # bytes; architecture §5
 HIGH_WATER: Final = 256 * 1024  # queued bytes above which `send` waits; docs/adr/0003
 
 
@@ -42,6 +49,50 @@ class Channel:
         self._drained.set()
         self._turns = trio.StrictFIFOLock()  # of senders that wait
         self._broken: TransportBroken | None = None  # why nothing can be sent
+
+    @classmethod
+    async def from_addr(
+        cls,
+        addr: AnyAddress,
+        *,
+        secret: bytes,
+        aid: Aid,
+        max_frame: int = MAX_FRAME,
+        ssl_context: "ssl.SSLContext | None" = None,
+    ) -> "Channel":
+        """Connect to an actor without being one; for tools.
+
+        Args:
+            addr: Where it listens.
+            secret: Of its tree.
+            aid: Who it is to take us for.
+            max_frame: Largest record in bytes, both ways; the actor may want less.
+            ssl_context: Of ``PROTOCOL_TLS_CLIENT``, for an actor on another machine.
+
+        Returns:
+            A channel, to be `run`.
+
+        Raises:
+            ActorUnreachable: Nobody answers there.
+            AuthenticationFailed: Who answers has another secret.
+
+        Waits for as long as the other end likes; bound it. Cancellation: nothing is
+        left of it.
+        """
+        # Local: few channels are made so.
+        from tractor.ipc._dial import connect
+        from tractor.ipc._handshake import meet_listener
+        from tractor.ipc._hello import Hello, Secret
+
+        hello = Hello("dialer", Secret(secret))
+        transport = await connect(parse_address(addr), ssl_context)
+        try:
+            greet = Greet(aid, time.time(), max_frame)
+            answer = await meet_listener(transport, hello, greet)
+        except BaseException:
+            transport.close()
+            raise
+        return cls(transport, max_frame=min(max_frame, answer.max_frame))
 
     # -- sending -----------------------------------------------------------------------
 

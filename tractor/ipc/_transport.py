@@ -38,8 +38,8 @@ class Transport(Protocol):
         """
         ...
 
-    async def receive_some(self) -> bytes:
-        """What has arrived, at least one byte; empty at the end of the stream.
+    async def receive_some(self, limit: int = READ_SIZE) -> bytes:
+        """What has arrived, 1 to `limit` bytes; empty at the end of the stream.
 
         Raises:
             TransportBroken: The connection failed.
@@ -81,7 +81,7 @@ class SocketTransport:
         except _FAILURES as exc:
             raise _broken(exc) from exc
 
-    async def receive_some(self) -> bytes:
+    async def receive_some(self, limit: int = READ_SIZE) -> bytes:
         """See `Transport`."""
         while True:
             self._check_open()
@@ -89,7 +89,7 @@ class SocketTransport:
                 # Waiting first, also where bytes are there already, lets other tasks
                 # run between two reads of a peer that never pauses.
                 await trio.lowlevel.wait_readable(self._sock)
-                return self._sock.recv(READ_SIZE)
+                return self._sock.recv(limit)
             except BlockingIOError:
                 continue
             except _FAILURES as exc:

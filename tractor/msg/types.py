@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 
 from tractor._types import Aid, ErrorInfo, Graces, Uid
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 """Changes with every change of a record; peers of different versions do not talk."""
 
 EMPTY: Final = Raw(b"\xc0")  # msgpack nil
@@ -62,6 +62,23 @@ class MainModule(Struct, frozen=True, array_like=True):
     path: bytes | None
 
 
+class NetworkVars(Struct, frozen=True, array_like=True):
+    """What an actor needs to be found and to find others; never shown to anybody.
+
+    Attributes:
+        secret: Proves that it is of the tree.
+        folder: Of the tree's sockets; `None` when it has none.
+        registrar: The tree's own registrar, or whom the registry address led to.
+    """
+
+    secret: bytes
+    folder: bytes | None
+    registrar: Uid | None
+
+    def __repr__(self) -> str:
+        return "<NetworkVars>"  # it gets into logs
+
+
 class Record(Struct, frozen=True, array_like=True, gc=False):
     """Base of everything that travels over a channel."""
 
@@ -78,6 +95,7 @@ class SpawnSpec(Record, frozen=True, tag=0):
     sys_path: list[bytes]
     argv: list[bytes]
     depth: int = 1  # the root's is 0
+    network: NetworkVars | None = None
 
 
 class Stage(Record, frozen=True, tag=1):
@@ -215,6 +233,23 @@ class Bye(Record, frozen=True, tag=16):
     error: ErrorInfo | None = None
 
 
+class Greet(Record, frozen=True, tag=17):
+    """Either way, the first on a channel between two that are not parent and child.
+
+    Attributes:
+        aid: Who is speaking.
+        born: Unix time at which it became an actor.
+        max_frame: Largest record that it takes, in bytes.
+        member: Whether a registrar at the other side is to list it while the channel
+            lasts.
+    """
+
+    aid: Aid
+    born: float
+    max_frame: int
+    member: bool = False
+
+
 type AnyRecord = (
     SpawnSpec
     | Stage
@@ -233,6 +268,7 @@ type AnyRecord = (
     | Ping
     | Pong
     | Bye
+    | Greet
 )
 
 

@@ -1,33 +1,38 @@
 """An actor: one `trio.run` with an identity, its peers, and the functions it serves.
 
-Everything that the runtime does in the background runs in one nursery of a system task,
-the *services*. No cancel scope of the user's reaches them, so that channels still carry
-news while everything else is being cancelled; KeyboardInterrupt does not land in them
-either. A service never raises.
+What the runtime does in the background are its *services*; see `Services`.
 """
 
 import math
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from contextvars import Context, copy_context
-from functools import partial
-from typing import Any
+from contextlib import (
+    AbstractAsyncContextManager,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
+from typing import TYPE_CHECKING, Any
 
 import trio
+from msgspec.structs import replace
 
 from tractor._exceptions import RuntimeFailure
 from tractor._instrument import hub
+from tractor._orders import INSIST
 from tractor._types import Aid, Graces, Uid
+from tractor.ipc import Address
 from tractor.log import get_logger
-from tractor.msg.types import MainModule, RuntimeVars
+from tractor.msg.types import MainModule, NetworkVars, RuntimeVars
 from tractor.runtime._exposure import Exposure
 from tractor.runtime._peer import Peer
 from tractor.runtime._portal import Portal
+from tractor.runtime._services import Services
 from tractor.spawn import Lifeline, own_gil, terminate_hosted
 
-log = get_logger("actor")
+if TYPE_CHECKING:
+    from tractor.runtime._network import Network
 
-INSIST: float = 0.8  # seconds for what is below an actor that did not obey; adr/0011
+log = get_logger("actor")
 
 
 class Actor:
@@ -42,6 +47,11 @@ class Actor:
         lifetime_stack: Closed at the very end of the actor, after every task; add
             clean-up to it. Errors in it are errors of the actor.
         parent: The peer that started it; `None` at the root.
+        peers: All actors that it talks with, oldest connection first.
+        network_vars: What it needs for connections beyond parent and children; `None`
+            where there are none.
+        hold_name: Keeps a name for one actor during a block, in the whole tree;
+            `None` where there is no registrar.
         deadline: trio time at which whoever asked it to stop cuts it off.
         cancel_caller: uid of whoever asked it to stop; `None` while nobody has.
         children: How many it has, of all its nurseries.
@@ -69,17 +79,20 @@ class Actor:
         self.ended = False
         self.stopping: set[Callable[[], None]] = set()
         self.cancel_scope = trio.CancelScope()  # of a root's body, a child's life
-        self.peers: dict[Uid, Peer] = {}
+        self.peers: list[Peer] = []
+        self.network_vars: NetworkVars | None = None
+        self.hold_name: Callable[[str], AbstractAsyncContextManager[None]] | None = None
         self.settled = trio.Event()  # set when it runs, or never will
         self.released = trio.Event()  # set when another may take its place
         self.children = 0
+        self._parts: dict[object, Any] = {}
+        self._network: Network | None = None
+        self._members_changed = trio.Event()
         self._patient_from = -math.inf  # trio time
         self._users = 0  # nurseries that are open in it
         self._unused = trio.Event()
-        self._services: trio.Nursery | None = None
-        self._context = Context()
+        self._services = Services()
         self._lifeline: Lifeline | None = None
-        self._token: trio.lowlevel.TrioToken | None = None
 
     # -- identity ----------------------------------------------------------------------
 
@@ -99,6 +112,17 @@ class Actor:
         return self.aid == self.runtime_vars.root
 
     @property
+    def is_registrar(self) -> bool:
+        """Whether others ask it where actors are."""
+        network_vars = self.network_vars
+        return network_vars is not None and network_vars.registrar == self.aid.uid
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Where it listens at present."""
+        return self._network.addresses if self._network is not None else []
+
+    @property
     def stopper(self) -> Uid:
         """Who stops it from outside: its parent; of the root, itself."""
         return self.parent.aid.uid if self.parent is not None else self.aid.uid
@@ -115,6 +139,13 @@ class Actor:
     def graces(self) -> Graces:
         """Seconds for each rung of the ladder."""
         return self.runtime_vars.graces
+
+    def part[T](self, make: "Callable[[Actor], T]") -> T:
+        """What a layer above keeps for this actor; `make`, a class, makes it once."""
+        if make not in self._parts:
+            self._parts[make] = make(self)
+        part: T = self._parts[make]
+        return part
 
     def check_limits(self, name: str) -> None:
         """Refuse another child where it would exceed a limit of the tree.
@@ -171,7 +202,7 @@ class Actor:
             if hub.active:
                 hub.emit("cancel", self.aid, canceller=canceller)
         self.deadline = min(self.deadline, trio.current_time() + seconds)
-        for peer in self.peers.values():
+        for peer in self.peers:
             peer.server.close(canceller, seconds)
         self.cancel_scope.cancel(reason=f"asked by actor {canceller[0]!r}")
 
@@ -197,7 +228,7 @@ class Actor:
     def insist(self) -> None:
         """Stop what was asked to and has shielded itself; as `cancel_soon`."""
         self.cancel_soon(self.stopper, INSIST)
-        for peer in self.peers.values():
+        for peer in self.peers:
             peer.server.lower_shields()
 
     def cut_off(self) -> None:
@@ -208,19 +239,19 @@ class Actor:
 
     async def wait_tasks(self) -> None:
         """Wait until no function runs here for anybody."""
-        for peer in list(self.peers.values()):
+        for peer in list(self.peers):
             await peer.server.wait_idle()
 
     def running(self) -> list[str]:
         """Names of the functions that run here for others."""
-        return [path for peer in self.peers.values() for path in peer.server.running()]
+        return [path for peer in self.peers for path in peer.server.running()]
 
     # -- services ----------------------------------------------------------------------
 
     @property
     def runs_here(self) -> bool:
         """Whether it and the caller are of the same `trio.run`."""
-        return self._token is trio.lowlevel.current_trio_token()
+        return self._services.run_here
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -251,30 +282,65 @@ class Actor:
     def spawn(
         self, fn: Callable[..., Any], *args: Any, name: str, inherit: bool = False
     ) -> None:
-        """Run `fn(*args)` in the background; what it raises is logged.
-
-        Args:
-            fn: An async function.
-            *args: Its arguments.
-            name: Of the task.
-            inherit: Whether it gets the context variables of the caller. What serves
-                the whole actor must not: it outlives the caller.
-        """
-        assert self._services is not None, "the actor is not running"
-        start = partial(self._services.start_soon, _service, fn, args, name=name)
-        if inherit:
-            start()
-        else:
-            self._context.copy().run(start)
+        """Run `fn(*args)` in the background; see `Services.spawn`."""
+        self._services.spawn(fn, *args, name=name, inherit=inherit)
 
     def add_peer(self, peer: Peer) -> None:
         """Start to talk with a peer."""
-        self.peers[peer.aid.uid] = peer
+        self.peers.append(peer)
         self.spawn(peer.serve, name=f"channel of {peer.aid.reprol()}")
 
     def remove_peer(self, peer: Peer) -> None:
         """Forget a peer that is gone."""
-        self.peers.pop(peer.aid.uid, None)
+        if peer in self.peers:
+            self.peers.remove(peer)
+        self.note_members()
+
+    @property
+    def network(self) -> "Network":
+        """Its connections beyond parent and children.
+
+        Raises:
+            RuntimeFailure: It may have none.
+        """
+        if self._network is None:
+            if self.network_vars is None:
+                msg = (
+                    f"actor {self.aid.reprol()!r} has no connections beyond its parent "
+                    "and children: open_root_actor() was given no enable_transports"
+                )
+                raise RuntimeFailure(msg)
+            self.open_network(self.network_vars)
+        assert self._network is not None
+        return self._network
+
+    def open_network(self, network_vars: NetworkVars, **tls: Any) -> None:
+        """Let it have connections beyond parent and children; see `Network`."""
+        # Local: most children never need it.
+        from tractor.runtime._network import Network
+
+        self.network_vars = network_vars
+        self._network = Network(self, network_vars, **tls)
+
+    def become_registrar(self, *addresses: str) -> None:
+        """Let those below it ask this actor where others are, there."""
+        assert self.network_vars is not None, "an actor without connections"
+        self.network_vars = replace(self.network_vars, registrar=self.aid.uid)
+        self.runtime_vars = replace(self.runtime_vars, registry_addrs=addresses)
+
+    async def close_network(self) -> None:
+        """End its connections beyond parent and children, within the ack grace."""
+        if self._network is not None:
+            await self._network.close()
+
+    def note_members(self) -> None:
+        """Actors that a registrar here lists have come or gone."""
+        news, self._members_changed = self._members_changed, trio.Event()
+        news.set()
+
+    async def wait_members_changed(self) -> None:
+        """Wait until one has come or gone."""
+        await self._members_changed.wait()
 
     @property
     def lifeline(self) -> Lifeline:
@@ -286,44 +352,15 @@ class Actor:
     @asynccontextmanager
     async def running_services(self) -> AsyncIterator[None]:
         """Run the services around the block; afterwards nothing of them is left."""
-        scope, up, down = trio.CancelScope(), trio.Event(), trio.Event()
-
-        async def services() -> None:
-            try:
-                with scope:
-                    async with trio.open_nursery() as nursery:
-                        self._services = nursery
-                        self._context = copy_context()
-                        nursery.start_soon(trio.sleep_forever)
-                        up.set()
-            finally:
-                down.set()
-
-        self._token = trio.lowlevel.current_trio_token()
-        trio.lowlevel.spawn_system_task(services, name="tractor services")
         try:
-            # Ctrl-C may end either wait, and must not leave the services behind.
-            with trio.CancelScope(shield=True):
-                await up.wait()
-            self.settled.set()
-            yield
+            async with self._services.running():
+                self.settled.set()
+                try:
+                    yield
+                finally:
+                    self.ended = True
         finally:
             self.ended = True
             self.settled.set()
-            scope.cancel()
-            try:
-                with trio.CancelScope(shield=True):
-                    await down.wait()
-            finally:
-                if self._lifeline is not None:
-                    self._lifeline.close()
-
-
-# trio raises Ctrl-C in whatever task runs, save in a system task; but tasks that such a
-# one starts are none.
-@trio.lowlevel.enable_ki_protection
-async def _service(fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    try:
-        await fn(*args)
-    except Exception:  # a bug must not take the whole tree along
-        log.exception("a service failed: %r", fn)
+            if self._lifeline is not None:
+                self._lifeline.close()

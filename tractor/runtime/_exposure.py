@@ -37,9 +37,15 @@ REPLAYED_MAIN = "__mp_main__"
 
 
 class Exposure:
-    """The functions that one actor serves."""
+    """The functions that one actor serves.
 
-    def __init__(self, modules: Iterable[str]) -> None:
+    Args:
+        modules: Those of the user.
+        services: Those of this package, which are imported when they are called.
+    """
+
+    def __init__(self, modules: Iterable[str], services: Iterable[str] = ()) -> None:
+        self._services = frozenset(services)
         self.modules = frozenset(_plain_name(name) for name in modules)
         self._found: dict[tuple[str, str, int], AsyncFn] = {}
 
@@ -70,7 +76,9 @@ class Exposure:
         return found
 
     def _look_up(self, ns: str, name: str, kind: int) -> AsyncFn:
-        if ns not in self.modules:
+        if ns in self._services:
+            import_module(ns)
+        elif ns not in self.modules:
             msg = (
                 f"module {ns!r} is not exposed by this actor; "
                 f"add it to enable_modules: start_actor(enable_modules=[{ns!r}])"

@@ -22,7 +22,7 @@ from uuid import uuid4
 import trio
 from msgspec.structs import replace
 
-from tractor._exceptions import ActorDied, SpawnError
+from tractor._exceptions import ActorDied, RuntimeFailure, SpawnError
 from tractor._types import Aid, Uid
 from tractor.msg import ANY
 from tractor.msg import types as t
@@ -66,7 +66,7 @@ class ActorNursery:
             and all(rung == "cancel" for rung in self._rungs)
         )
 
-    async def start_actor(
+    async def start_actor(  # noqa: PLR0913 (keyword options of the public interface)
         self,
         name: str,
         *,
@@ -75,6 +75,7 @@ class ActorNursery:
         loglevel: str | None = None,
         inherit_parent_main: bool = True,
         proc_kwargs: dict[str, Any] | None = None,
+        unique: bool = False,
     ) -> Portal:
         """Start an actor that serves calls until it is cancelled.
 
@@ -88,6 +89,7 @@ class ActorNursery:
                 in it.
             proc_kwargs: Options for the mechanism underneath; for processes, keyword
                 arguments of `subprocess.Popen`.
+            unique: Whether it is an error if an actor of that name is registered.
 
         Returns:
             A portal, once the actor is ready.
@@ -98,6 +100,8 @@ class ActorNursery:
             SpawnError: It did not become ready; nothing of it is left.
             RuntimeFailure: It would exceed a limit of the tree; nothing was started.
             BackendUnavailable: `start_method` cannot work here.
+            NameTaken: With `unique`: there is one of that name; nothing was started.
+            RegistrarUnavailable: With `unique`: nobody can tell.
 
         Cancellation: what was started is stopped; nothing of it is left.
         """
@@ -105,7 +109,13 @@ class ActorNursery:
         spec = self._make_spec(
             name, modules, loglevel, inherit_main=inherit_parent_main
         )
-        return await self._start(spec, start_method, proc_kwargs, None)
+        if not unique:
+            return await self._start(spec, start_method, proc_kwargs, None)
+        if self._actor.hold_name is None:
+            msg = f"unique=True: there is no registrar to ask for {name!r}"
+            raise RuntimeFailure(msg)
+        async with self._actor.hold_name(name):
+            return await self._start(spec, start_method, proc_kwargs, None)
 
     async def run_in_actor(
         self,
@@ -185,6 +195,7 @@ class ActorNursery:
             sys_path=[os.fsencode(path) for path in sys.path if isinstance(path, str)],
             argv=[os.fsencode(arg) for arg in sys.argv],
             depth=actor.depth + 1,
+            network=actor.network_vars,
         )
 
     # Ctrl-C between the start of a child and its entry here would lose it.

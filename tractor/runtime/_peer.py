@@ -9,6 +9,7 @@ says why) → *failed* (`fail` told every waiter). Between the last two the owne
 child may take a moment to learn how the child died, so that the news is complete.
 """
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -57,6 +58,10 @@ class Peer:
         cancel_settled: Set once it did, or will never do.
         late: Dialogues whose function did not end in time when it was asked to.
         dropped: How many records arrived for dialogues that were over.
+        lasting: Whether this side says how long the channel lasts. Else the other one
+            does, who has dialled, and may hang up at any time.
+        member_since: Unix time from which a registrar here lists it: a child that is
+            ready, or who asked for that; `None` for others.
     """
 
     def __init__(
@@ -81,6 +86,8 @@ class Peer:
         self.cancel_settled = trio.Event()
         self.late: set[int] = set()
         self.dropped = 0
+        self.lasting = True
+        self.member_since: float | None = None
         self._calls: dict[int, Call] = {}
         self._turns = Turns()
         self._pings: dict[int, trio.Event] = {}
@@ -144,6 +151,11 @@ class Peer:
     async def wait_failed(self) -> None:
         """Wait until every waiter was told."""
         await self._failed.wait()
+
+    def join(self, since: float) -> None:
+        """Have it listed by a registrar here."""
+        self.member_since = since
+        self.host.note_members()
 
     # -- calling -----------------------------------------------------------------------
 
@@ -226,6 +238,16 @@ class Peer:
     def is_child(self) -> bool:
         """Whether this actor started it."""
         return self._on_boot is not None
+
+    @property
+    def reliable(self) -> bool:
+        """Whether anybody here may use it, and not only who opened the channel."""
+        member = self.member_since is not None
+        return (
+            not self.ended.is_set()
+            and (self.lasting or member)
+            and (member or not self.is_child)
+        )
 
     @property
     def in_flight(self) -> list[int]:
@@ -356,6 +378,8 @@ class Peer:
         if self._on_boot is None:
             msg = f"{type(record).__name__} from a peer that is not our child"
             raise RemoteProtocolError(msg)
+        if isinstance(record, t.Ready):
+            self.join(time.time())
         self._on_boot(record)
 
     def _send_quietly(self, record: t.Record) -> None:

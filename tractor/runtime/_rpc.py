@@ -66,6 +66,10 @@ class Host(Protocol):
         """Run `fn(*args)` as a task of the actor."""
         ...
 
+    def note_members(self) -> None:
+        """Actors that a registrar here lists have come or gone."""
+        ...
+
 
 class Invocation:
     """One function running here for a peer.

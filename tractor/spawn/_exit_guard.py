@@ -7,7 +7,8 @@ without finalisation.
 
 For that it has to know its exit code, which nobody tells an `atexit` callback. But
 every exception that ends a program leaves the outermost frame of the main thread, and
-`sys.monitoring` tells of that.
+`sys.monitoring` tells of that. What the code is then, is CPython's `Python/pythonrun.c`
+and `Modules/main.c` once more; a test compares each case with them.
 """
 
 import _interpreters
@@ -19,61 +20,115 @@ import os
 import signal
 import sys
 import threading
+import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from types import CodeType
-from typing import Final
+from typing import Any, Final
 
-_TOOLS: Final = (3, 4, 5, 1)  # numbers of tools; 0 and 2 are a debugger's, a profiler's
-_PROGRAM: Final = ("<module>", "_run_module_as_main")  # `python file`, `python -m name`
+_TOOLS: Final = (3, 4, 5, 1, 0, 2)  # numbers of tools; last a debugger's, a profiler's
+_NOT_FLUSHED: Final = 120  # exit code, whatever it would have been
+_LONG: Final = range(-(1 << 63), 1 << 63)
+_TOO_LONG: Final = 255  # exit code
 
 
 class _Guard:
+    _next: Callable[..., Any] | None = None  # of whom we share a tool with
+
     def __init__(self) -> None:
         self.armed = False
         self._last: BaseException | None = None  # that left the outermost frame
+        self._at_prompt = False  # an interactive session was there to raise it
 
     def arm(self) -> None:
         self.armed = True
         atexit.register(self._leave)
-        monitoring = sys.monitoring
-        for tool in _TOOLS:
-            if monitoring.get_tool(tool) is None:
-                monitoring.use_tool_id(tool, "tractor exit guard")
-                event = monitoring.events.PY_UNWIND
-                monitoring.register_callback(tool, event, self._note)
-                monitoring.set_events(tool, event)
-                return
+        if threading.main_thread().is_alive():
+            self._watch()
+        else:  # the program has ended, and waits for other threads
+            self._last = getattr(sys, "last_exc", None)
 
-    def _note(self, code: CodeType, offset: int, exception: BaseException) -> None:
-        del offset
-        # Frame 0 is this one. What `atexit` calls is outermost as well.
-        is_program = code.co_name in _PROGRAM and sys._getframe(1).f_back is None
-        if is_program and threading.current_thread() is threading.main_thread():
-            self._last = exception
+    def _watch(self) -> None:
+        monitoring = sys.monitoring
+        event = monitoring.events.PY_UNWIND
+        free = [tool for tool in _TOOLS if monitoring.get_tool(tool) is None]
+        if free:
+            tool, events = free[0], 0
+            monitoring.use_tool_id(tool, "tractor exit guard")
+        else:  # share one, if possible with somebody who does not want this event
+            tool = min(_TOOLS, key=lambda tool: monitoring.get_events(tool) & event)
+            events = monitoring.get_events(tool)
+        before = monitoring.register_callback(tool, event, self._note)
+        if events & event:
+            self._next = before
+        monitoring.set_events(tool, events | event)
+
+    def _note(self, code: CodeType, offset: int, exception: BaseException) -> object:
+        # Frame 0 is this one. What `atexit` calls is outermost as well, but comes when
+        # the main thread counts as ended.
+        main = threading.main_thread()
+        if (
+            sys._getframe(1).f_back is None
+            and threading.get_ident() == main.ident
+            and main.is_alive()
+        ):
+            self._note_last(exception)
+        return self._next(code, offset, exception) if self._next is not None else None
+
+    def _note_last(self, exception: BaseException) -> None:
+        # After the program's own one comes that of `sys.excepthook`, if any, which
+        # mostly does not count. A session at a prompt goes on after each.
+        at_prompt = hasattr(sys, "ps1")
+        counts = isinstance(exception, SystemExit | KeyboardInterrupt)
+        if self._last is None or at_prompt or counts:
+            self._last, self._at_prompt = exception, at_prompt
 
     def _leave(self) -> None:
         atexit.unregister(self._leave)
         atexit._run_exitfuncs()  # those that were to come after this one
         logging.shutdown()
-        for file in gc.get_objects():  # the standard streams are among them
+        flushed = _flush_standard_streams()
+        for file in gc.get_objects():
             with suppress(Exception):
                 if issubclass(type(file), io.IOBase) and not file.closed:
                     file.flush()
-        if isinstance(self._last, KeyboardInterrupt):
+        last = None if hasattr(sys, "ps1") and not self._at_prompt else self._last
+        if isinstance(last, KeyboardInterrupt) and not self._at_prompt:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGINT)
-        os._exit(self._code())
+        os._exit(_code(last, self._at_prompt) if flushed else _NOT_FLUSHED)
 
-    def _code(self) -> int:
-        last = self._last
-        if last is None:
-            return 0
-        if not isinstance(last, SystemExit):
-            # An interactive session goes on after an error, and ends without one.
-            return 0 if hasattr(sys, "ps1") else 1
-        if last.code is None:
-            return 0
-        return last.code & 0xFF if isinstance(last.code, int) else 1
+
+def _code(last: BaseException | None, at_prompt: bool) -> int:
+    if not isinstance(last, SystemExit):
+        return 0 if last is None or at_prompt else 1
+    code = last.code
+    if code is None:
+        return 0
+    if not isinstance(code, int):
+        return 1
+    return code & 0xFF if code in _LONG else _TOO_LONG
+
+
+def _flush_standard_streams() -> bool:
+    """Whether all that was written to them has gone out."""
+    flushed = True
+    for name in ("stdout", "stderr"):
+        file: Any = getattr(sys, name, None)
+        try:
+            if file is not None and not getattr(file, "closed", False):
+                file.flush()
+        except Exception as error:  # noqa: BLE001 (the exit code tells of it)
+            flushed = False
+            if name == "stdout":
+                text = "".join(traceback.format_exception_only(error))
+                with suppress(Exception):
+                    print(
+                        f"Exception ignored while flushing sys.stdout:\n{text}",
+                        end="",
+                        file=sys.stderr,
+                    )
+    return flushed
 
 
 _guard: Final = _Guard()

@@ -1,63 +1,52 @@
 """Sub-interpreters that are ready to host an actor.
 
 To make one takes hundreds of milliseconds, nearly all of it for the imports. So those
-whose actor has ended are used again, and whoever takes the last one has the next one
-made in the background.
+whose actor has ended are used again, and one more is kept ready.
 
 The idle ones belong to the process and not to the interpreter that made them: any
 interpreter can run code in any other. The pool is therefore a pipe that holds their
 numbers; whoever reads one has it alone, whichever thread or interpreter it is in.
 
-`_interpreters` is what the public `concurrent.interpreters` (Python 3.14) is made of.
-It alone can set the configuration, which has to allow the daemon threads that actors
-may start.
+How many there are depends on what the program does, never on how fast it goes:
+
+1. Who needs one and finds none has one made, unless one is being made already.
+2. Who takes the last idle one has a *spare* made, unless one is being made already.
+   That another one may come back in a moment does not matter: whether it does depends
+   on the load of the machine, and so would the memory that the program needs.
+3. Spares are made by the main interpreter alone, for itself and for all others. In
+   another one the end of an actor would have to wait for it.
+4. None is given back before the process ends. What a destroyed one had leaves megabytes
+   behind, so a smaller pool would in time need more memory.
+
+So besides those that had to be abandoned or interrupted there is at most one more than
+there ever were actors at once, those that were being started or ended included.
 """
 
-import _interpreters
 import atexit
 import os
 import select
 import struct
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final
 
 from tractor.log import get_logger
+from tractor.spawn._interp_boot import (
+    GILS,
+    Gil,
+    boot_sources,
+    create,
+    discard,
+    run_in,
+)
 
 log: Final = get_logger("spawn")
 
-type Gil = Literal["own", "shared"]
-
-COPIED: Final = ("msgspec._core",)
-"""Extension modules of which each interpreter has a copy for itself."""
-
-_GILS: Final[tuple[Gil, ...]] = ("own", "shared")
-_ID: Final = struct.Struct("=q")
-LULL: Final = (
-    0.1  # seconds in which one that just ended comes back; then a spare is made
-)
 MAKER: Final = "tractor interpreter maker"  # name of its threads
-_PACKAGE: Final = Path(__file__).parents[1]
-_PATH: Final = _PACKAGE / "interp" / "_copies.py"
-_NAME: Final = "tractor.interp._copies"
+LULL: Final = 0.1  # seconds in which an actor that just started is left undisturbed
 
-_BOOT: Final = """
-import sys, types
-sys.path[:] = {path!r}
-module = sys.modules[{name!r}] = types.ModuleType({name!r})
-exec(compile({source!r}, {file!r}, "exec"), vars(module))
-module.PrivateCopies({copied!r}).install()
-"""
-_IMPORTS: Final = ("trio", "msgspec", "tractor")
-_READY: Final = """
-from tractor.spawn._interp_pool import join_pools
-from tractor._child import make_host
-join_pools({fds!r})
-make_host()
-"""
+_ID: Final = struct.Struct("=q")
 
 
 class Pool:
@@ -74,6 +63,7 @@ class Pool:
     def __init__(self, gil: Gil, fds: tuple[int, int] | None = None) -> None:
         self.gil = gil
         self.fds = fds if fds is not None else os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._makes_spares = fds is None
         self._changed = threading.Condition()
         self._making = 0  # so many are being made
         self._waiting = 0  # for one
@@ -86,10 +76,10 @@ class Pool:
 
     def take(self) -> int | None:
         """The number of an idle one, if there is any."""
-        try:
-            return int(_ID.unpack(os.read(self.fds[0], _ID.size))[0])
-        except BlockingIOError:
-            return None
+        number = self._pop()
+        if number is not None:
+            self.make_spare()
+        return number
 
     def give(self, number: int) -> None:
         """Take back one that is as good as new; from any interpreter."""
@@ -109,7 +99,7 @@ class Pool:
             self._waiting += 1
             self._changed.notify_all()  # a maker of a spare need not be patient now
             try:
-                while (number := self.take()) is None and wanted():
+                while (number := self._pop()) is None and wanted():
                     if self._failures:
                         raise self._failures.pop()
                     while self._making < self._waiting:
@@ -119,6 +109,8 @@ class Pool:
                 self._waiting -= 1
                 if not self._waiting:
                     self._failures.clear()
+        if number is not None:
+            self.make_spare()
         return number
 
     def wake(self) -> None:
@@ -126,34 +118,41 @@ class Pool:
         with self._changed:
             self._changed.notify_all()
 
-    def make_spare(self) -> None:
-        """See to it that one is idle, or is being made."""
-        if self._closed or self._has_idle():
-            return
+    def make_spare(self, lull: float = LULL) -> None:
+        """See to it that one is idle, or is being made.
+
+        Args:
+            lull: Seconds before that begins, unless somebody waits for it.
+        """
         with self._changed, suppress(OSError):
-            if not self._making:
-                self._start_maker()
+            enough = self._making or self._waiting or self._has_idle()
+            if self._makes_spares and not self._closed and not enough:
+                self._start_maker(lull)
 
     def spares(self) -> set[int]:
         """Numbers of those that are idle, or are being made to be so."""
-        idle = list(iter(self.take, None))
-        for number in idle:
-            self.give(number)
+        with self._changed:  # or who looks for one would find none meanwhile
+            idle = list(iter(self._pop, None))
+            for number in idle:
+                self.give(number)
         return self._unfinished.union(idle)
 
     def close(self) -> None:
         """Destroy the idle ones; called when the process ends."""
-        self._closed = True
-        self.wake()
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
         for maker in list(self._makers):
             maker.join()
-        while (number := self.take()) is not None:
+        while (number := self._pop()) is not None:
             discard(number)
 
     # -- making ------------------------------------------------------------------------
 
-    def _start_maker(self) -> None:
-        maker = threading.Thread(target=self._make_one, name=MAKER, daemon=True)
+    def _start_maker(self, lull: float = 0) -> None:
+        maker = threading.Thread(
+            target=self._make_one, args=(lull,), name=MAKER, daemon=True
+        )
         try:
             maker.start()
         except RuntimeError as error:  # there can be no more threads
@@ -162,10 +161,12 @@ class Pool:
         self._makers.add(maker)
         atexit.register(maker.join)  # an interpreter ends no thread
 
-    def _make_one(self) -> None:
+    def _make_one(self, lull: float) -> None:
         failure: OSError | None = None
         try:
-            if self._is_wanted():
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closed, lull)
+            if not self._closed:
                 self.give(self._make())
         except Exception as error:
             log.debug("an interpreter could not be made", exc_info=True)
@@ -173,17 +174,17 @@ class Pool:
         with self._changed:
             self._making -= 1
             self._makers.discard(threading.current_thread())
-            if failure is not None and self._waiting:
+            if failure is None:  # what it made may be taken already
+                self.make_spare()
+            elif self._waiting:
                 self._failures.append(failure)
             self._changed.notify_all()
 
-    def _is_wanted(self) -> bool:
-        """Whether somebody waits for one, or none comes back by itself in a moment."""
-        with self._changed:
-            over = self._changed.wait_for(
-                lambda: self._waiting or self._closed or self._has_idle(), LULL
-            )
-            return not over or self._waiting > 0
+    def _pop(self) -> int | None:
+        try:
+            return int(_ID.unpack(os.read(self.fds[0], _ID.size))[0])
+        except BlockingIOError:
+            return None
 
     def _has_idle(self) -> bool:
         poll = select.poll()
@@ -191,11 +192,7 @@ class Pool:
         return bool(poll.poll(0))
 
     def _make(self) -> int:
-        try:
-            number: int = _interpreters.create(_config(self.gil), reqrefs=False)
-        except _interpreters.InterpreterError as error:
-            msg = f"an interpreter could not be made: {error}"
-            raise OSError(msg) from error
+        number = create(self.gil)
         self._unfinished.add(number)
         try:
             self._prepare(number)
@@ -204,31 +201,12 @@ class Pool:
         return number
 
     def _prepare(self, number: int) -> None:
-        for source in self._boot_sources():
-            failure = None if self._closed else _interpreters.exec(number, source)
-            if self._closed or failure is not None:
+        for source in boot_sources({gil: pool.fds for gil, pool in _pools.items()}):
+            why = "the process ends" if self._closed else run_in(number, source)
+            if why is not None:
                 discard(number)
-                why = failure.formatted if failure is not None else "the process ends"
                 msg = f"an interpreter could not be prepared: {why}"
                 raise OSError(msg)
-
-    def _boot_sources(self) -> Iterator[str]:
-        yield _BOOT.format(
-            path=[path for path in sys.path if isinstance(path, str)],
-            name=_NAME,
-            source=_PATH.read_text(),
-            file=str(_PATH),
-            copied=COPIED,
-        )
-        for name in _IMPORTS:  # one by one, so that the process need not wait for all
-            yield f"import {name}"
-        yield _READY.format(fds={gil: pool.fds for gil, pool in _pools.items()})
-
-
-def discard(number: int) -> None:
-    """Destroy one in which nothing runs."""
-    with suppress(Exception):  # it stays, then
-        _interpreters.destroy(number)
 
 
 # -- The pools of this interpreter -----------------------------------------------------
@@ -239,7 +217,7 @@ _pools: Final[dict[Gil, Pool]] = {}
 def get_pool(gil: Gil) -> Pool:
     """The pool of that kind."""
     if not _pools:
-        _pools.update({gil: Pool(gil) for gil in _GILS})
+        _pools.update({gil: Pool(gil) for gil in GILS})
     return _pools[gil]
 
 
@@ -251,9 +229,3 @@ def pools() -> list[Pool]:
 def join_pools(fds: dict[Gil, tuple[int, int]]) -> None:
     """Use the pools that there are already in this process."""
     _pools.update({gil: Pool(gil, ends) for gil, ends in fds.items()})
-
-
-def _config(gil: Gil) -> Any:
-    if gil == "own":
-        return _interpreters.new_config("isolated", allow_daemon_threads=True)
-    return _interpreters.new_config("legacy")

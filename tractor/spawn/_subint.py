@@ -17,19 +17,16 @@ from typing import Final
 
 import trio
 
+from tractor._orders import CANCEL, CUT_OFF, INTERRUPT
 from tractor._types import ExitStatus
 from tractor.log import get_logger
 from tractor.spawn._backend import ChildSpec, Traits
 from tractor.spawn._exit_guard import arm_exit_guard
 from tractor.spawn._hosted import hosted
-from tractor.spawn._interp_pool import Gil, Pool, discard, get_pool
+from tractor.spawn._interp_boot import Gil, discard
+from tractor.spawn._interp_pool import Pool, get_pool
 
 log: Final = get_logger("spawn")
-
-# What its warden understands; see tractor/interp/_warden.py.
-CANCEL: Final = b"c"
-INTERRUPT: Final = b"i"
-CUT_OFF: Final = b"x"
 
 _HOST: Final = "__import__('tractor.interp').interp.host({link}, {control}, {copies})"
 _REPORT_SIZE: Final = 64  # bytes; exit code, whether it is clean, threads left
@@ -66,7 +63,7 @@ class SubintBackend:
 
     def warm_up(self) -> None:
         """Have the first interpreter made in the background; returns at once."""
-        get_pool(self._gil).make_spare()
+        get_pool(self._gil).make_spare(lull=0)
 
     @trio.lowlevel.enable_ki_protection
     async def start(self, spec: ChildSpec) -> "Interpreter":
@@ -167,7 +164,6 @@ class Interpreter:
             name=f"tractor actor {name}",
             daemon=True,  # it may be stuck for good
         )
-        self._pool.make_spare()
         try:
             driver.start()
         except RuntimeError as error:  # there can be no more threads
@@ -239,7 +235,12 @@ class Interpreter:
         if clean:
             self._pool.give(number)
         elif left:
-            log.warning("%d threads are left in interpreter %d", left, number)
+            log.error(
+                "%d threads are left in interpreter %d, which is kept for them: "
+                "end in an actor what it starts",
+                left,
+                number,
+            )
             arm_exit_guard()
         else:
             discard(number)

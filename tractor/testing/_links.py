@@ -5,7 +5,7 @@ import math
 import trio
 
 from tractor._exceptions import TransportBroken
-from tractor.ipc import Transport
+from tractor.ipc import READ_SIZE, Transport
 from tractor.runtime import Portal
 
 
@@ -105,7 +105,7 @@ class FaultyTransport:
         else:
             await self._below.send_ready()
 
-    async def receive_some(self) -> bytes:
+    async def receive_some(self, limit: int = READ_SIZE) -> bytes:
         """See `Transport`."""
         lane = self.receiving
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -118,7 +118,7 @@ class FaultyTransport:
             if lane.held or (self._at_end and math.isinf(lane.to_drop)):
                 await lane.changed.wait()
             elif self._arrived:
-                lost, passes = lane.take(len(self._arrived))
+                lost, passes = lane.take(min(len(self._arrived), limit))
                 data = self._arrived[lost : lost + passes]
                 self._arrived = self._arrived[lost + passes :]
                 lane.left -= passes

@@ -1,0 +1,32 @@
+"""A program that does nothing but serve."""
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import trio
+
+from tractor._root import open_root_actor
+
+
+def run_daemon(enable_modules: Iterable[str], **kwargs: Any) -> None:
+    """Run a root actor that serves functions, until it is told to end.
+
+    It ends when another actor cancels it, on SIGTERM and on Ctrl-C.
+
+    Args:
+        enable_modules: Where the functions are. They are imported first.
+        **kwargs: For `open_root_actor`.
+
+    Raises:
+        ImportError: One of the modules cannot be imported.
+        SystemExit: With 143, after SIGTERM.
+        KeyboardInterrupt: After Ctrl-C.
+        Exception: As for `open_root_actor`.
+    """
+    trio.run(partial(_serve, list(enable_modules), kwargs))
+
+
+async def _serve(enable_modules: list[str], kwargs: dict[str, Any]) -> None:
+    async with open_root_actor(enable_modules=enable_modules, **kwargs):
+        await trio.sleep_forever()

@@ -1,0 +1,178 @@
+"""How an actor gets to be found: a root by opening a network, a child by joining it."""
+
+import os
+import random
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import trio
+from msgspec.structs import replace
+
+from tractor._exceptions import (
+    ActorUnreachable,
+    AddressInUse,
+    RegistrarUnavailable,
+    RuntimeFailure,
+)
+from tractor.discovery import verbs
+from tractor.discovery._membership import Membership
+from tractor.discovery._options import NetworkOptions
+from tractor.ipc import (
+    Address,
+    TcpAddress,
+    UnixAddress,
+    by_preference,
+    parse_address,
+)
+from tractor.ipc.network import TreeDir, socket_path
+from tractor.log import get_logger
+from tractor.msg.types import NetworkVars
+from tractor.runtime import Actor, Portal
+
+log = get_logger("discovery")
+
+ATTEMPTS: Final = 5  # to join a registrar, or else to become it
+TRUCE: Final = (0.01, 0.1)  # seconds between them, at random: another does the same
+JOIN_TIMEOUT: Final = 1.0  # seconds of a child's boot for the registrar
+
+
+# -- the root --------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def open_network(actor: Actor, options: NetworkOptions) -> AsyncIterator[None]:
+    """Let a root be found, and be or find a registrar, during the block.
+
+    Raises:
+        RegistrarUnavailable: No registrar answers at the addresses that were given, and
+            this machine cannot listen at them.
+        AddressInUse: Something else does, or another program listens where this one
+            was to.
+        AuthenticationFailed: The registrar is of another tree.
+        RuntimeFailure: There is a registrar, with `ensure_registry`; or there is no
+            folder for sockets.
+    """
+    if not options.transports:
+        yield
+        return
+    folder = TreeDir.create()
+    try:
+        secret = options.choose_secret()
+        folder.write_secret(secret)
+        actor.open_network(
+            NetworkVars(secret.reveal(), os.fsencode(folder.path), None),
+            client_tls=options.client_tls,
+            server_tls=options.server_tls,
+        )
+        try:
+            for address in (
+                *_defaults(actor, options, folder.path),
+                *options.bind_addrs,
+            ):
+                actor.network.listen(address)
+            await _settle(actor, options)
+            yield
+        finally:
+            with trio.CancelScope(shield=True):
+                await actor.close_network()
+    finally:
+        folder.close()
+
+
+def _defaults(actor: Actor, options: NetworkOptions, folder: Path) -> list[Address]:
+    """Where a root listens in any case; children of its children look there."""
+    found: list[Address] = []
+    if "uds" in options.transports:
+        found.append(UnixAddress(socket_path(folder, actor.aid.uuid)))
+    if "tcp" in options.transports:
+        found.append(TcpAddress("127.0.0.1", 0))
+    return found
+
+
+async def _settle(actor: Actor, options: NetworkOptions) -> None:
+    """Become a member of a registrar, or the registrar."""
+    addresses = options.registry_addrs
+    listening: set[Address] = set()
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            await trio.sleep(random.uniform(*TRUCE))
+        if await _is_there_one(actor, options, listening):
+            texts = tuple(map(str, addresses))
+            actor.runtime_vars = replace(actor.runtime_vars, registry_addrs=texts)
+            for address in addresses:
+                await actor.part(Membership).begin(address)
+            return
+        if _listen(actor, addresses, listening, last=attempt == ATTEMPTS - 1):
+            break
+    actor.become_registrar(str(by_preference(actor.network.addresses)[0]))
+
+
+def _listen(
+    actor: Actor, addresses: Iterable[Address], listening: set[Address], *, last: bool
+) -> bool:
+    """Whether it worked; `listening` are those at which it did.
+
+    Raises:
+        RegistrarUnavailable: This machine can never listen there.
+        AddressInUse: Somebody else does, at the `last` attempt.
+    """
+    for address in addresses:
+        if address in listening:
+            continue
+        try:
+            actor.network.listen(address)
+        except AddressInUse:  # perhaps by one that is about to become a registrar
+            if last:
+                raise
+            return False
+        except OSError as exc:
+            what = f"no registrar answers at {address}, and this machine cannot be one"
+            raise RegistrarUnavailable(f"{what}: {exc}") from exc
+        listening.add(address)
+    return True
+
+
+async def _is_there_one(
+    actor: Actor, options: NetworkOptions, listening: set[Address]
+) -> bool:
+    """Whether another registrar answers at one of the addresses.
+
+    Raises:
+        RuntimeFailure: It does, and must not; or who answers is none.
+        AuthenticationFailed: It does not know our secret.
+    """
+    for address in options.registry_addrs:
+        if address in listening:
+            continue
+        try:
+            peer = await actor.network.dial(address)
+        except ActorUnreachable as exc:
+            log.info("no registrar at %s yet: %s", address, exc)
+            continue
+        with actor.network.using(peer):
+            name = peer.aid.reprol()
+            if not await Portal(peer).run(verbs.is_registrar):
+                msg = f"actor {name!r}, which listens at {address}, is no registrar"
+                raise RuntimeFailure(msg)
+        if options.ensure_registry:
+            msg = f"ensure_registry: actor {name!r} is the registrar at {address}"
+            raise RuntimeFailure(msg)
+        return True
+    return False
+
+
+# -- a child ---------------------------------------------------------------------------
+
+
+async def join_tree(actor: Actor) -> None:
+    """Have a child listed by the registrar of its tree; waits for 1 s at most.
+
+    If the registrar does not answer, the child goes on trying while it runs.
+    """
+    membership = actor.part(Membership)
+    with trio.move_on_after(JOIN_TIMEOUT):
+        async with trio.open_nursery() as attempts:
+            for text in actor.runtime_vars.registry_addrs:
+                attempts.start_soon(membership.begin, parse_address(text))

@@ -1,0 +1,126 @@
+"""The phone book of a tree: names, and where their actors can be reached.
+
+There is no list to be kept: who is registered is who has a channel to the registrar, as
+its child or because it asked to be listed, and an entry lasts exactly as long as that
+channel. Where an actor listens is asked when somebody wants to know, of the actor
+itself; it begins to listen then.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import trio
+from msgspec import Struct
+
+from tractor._exceptions import NameTaken, TractorError, TransportBroken
+from tractor._types import Aid, Uid
+from tractor.log import get_logger
+from tractor.runtime import Actor, Peer
+
+log = get_logger("registrar")
+
+ANSWER_TIMEOUT: Final = 0.5  # seconds for an actor to say where it is
+VERBS: Final = "tractor.discovery.verbs"
+
+
+class Found(Struct, frozen=True, array_like=True):
+    """Where an actor can be reached.
+
+    Attributes:
+        aid: Who it is.
+        addresses: As multiaddr-style texts; empty if it does not answer.
+    """
+
+    aid: Aid
+    addresses: list[str]
+
+
+class Registrar:
+    """The phone book that one actor keeps; a part of it."""
+
+    def __init__(self, actor: Actor) -> None:
+        self._actor = actor
+        self._held: set[str] = set()  # names of actors that are being started
+
+    def members(self, name: str | None = None) -> list[Peer]:
+        """Those that are registered now, the newest first."""
+        found = [
+            peer
+            for peer in self._actor.peers
+            if peer.member_since is not None
+            and not peer.ended.is_set()
+            and name in (None, peer.aid.name)
+        ]
+        return sorted(found, key=lambda peer: peer.member_since or 0.0, reverse=True)
+
+    async def find(self, name: str) -> list[Found]:
+        """Those of that name, the newest first, and this actor itself last."""
+        found = [await self.locate(peer) for peer in self.members(name)]
+        if self._actor.name == name:
+            found.append(self.self_found())
+        return found
+
+    async def wait(self, name: str) -> Found:
+        """The newest of that name, once there is one."""
+        while not self.members(name):
+            if self._actor.name == name:
+                return self.self_found()
+            await self._actor.wait_members_changed()
+        return await self.locate(self.members(name)[0])
+
+    async def locate(self, peer: Peer) -> Found:
+        """Where a registered actor listens."""
+        addresses: list[str] = []
+        with trio.move_on_after(ANSWER_TIMEOUT):
+            try:
+                addresses = await peer.call(VERBS, "where", (), {})
+            except TractorError as exc:
+                log.info("%s does not say where it is: %s", peer.aid.reprol(), exc)
+        return Found(peer.aid, addresses)
+
+    def self_found(self) -> Found:
+        """Where the registrar itself listens."""
+        addresses = self._actor.network.reachable_at()
+        return Found(self._actor.aid, [str(address) for address in addresses])
+
+    async def check(self, uid: Uid) -> None:
+        """Forget an actor that somebody cannot reach, if it does not answer us either.
+
+        Its channel is closed, as if it had broken.
+        """
+        for peer in self.members():
+            if peer.aid.uid == uid and not peer.is_child:
+                await _close_if_dead(peer)
+
+    @contextmanager
+    def hold(self, name: str) -> Iterator[None]:
+        """Keep a name for an actor that is being started.
+
+        Raises:
+            NameTaken: Another one has it, or will have.
+        """
+        taken = name in self._held or name == self._actor.name
+        if taken or self.members(name):
+            msg = (
+                f"an actor called {name!r} runs already; choose another name, or "
+                "start it without unique=True"
+            )
+            raise NameTaken(msg)
+        self._held.add(name)
+        try:
+            yield
+        finally:
+            self._held.discard(name)
+
+
+async def _close_if_dead(peer: Peer) -> None:
+    with trio.move_on_after(ANSWER_TIMEOUT):
+        try:
+            await peer.ping().wait()
+        except TractorError:
+            pass  # it knows already that it is closed
+        else:
+            return
+    name = peer.aid.reprol()
+    peer.fail(lambda: TransportBroken(f"{name!r} answers nobody any more"))
