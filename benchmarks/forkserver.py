@@ -1,52 +1,36 @@
 """What a process costs that is forked: ours next to `multiprocessing`'s own.
 
-Both have a forkserver with the same preload, warmed up, and take turns: from the start
-of a child to the first reply of it. That of `multiprocessing` is measured twice, as the
-bare process that echoes one message, and as one that does so in a `trio.run`, which an
-actor needs as well.
+Both have a forkserver with the same preload, warmed up: from the start of a child to
+its first reply. That of `multiprocessing` is measured twice, as the bare process that
+echoes one message, and as one that does so in a `trio.run`, which an actor needs as
+well.
 """
 
-import argparse
-import json
-import multiprocessing
-import statistics
-from multiprocessing.connection import Connection
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
 import trio
 
 import tractor
+from benchmarks import _ends
+from benchmarks._harness import Case, Group, Setting, main
+from benchmarks._references import FORKSERVER
 from tractor.spawn._mp import PRELOAD
 
-CONTEXT: Final = multiprocessing.get_context("forkserver")
+BARE: Final = "multiprocessing: bare process"
 
 # What is called: of a module that every actor has loaded, so that only the actor is
 # measured and not what this program imports.
 FUNCTION: Final = trio.lowlevel.checkpoint
 
-type Pipe = Connection[Any, Any]
 
-
-def echo(link: Pipe) -> None:
-    """What a bare process does."""
-    link.send(link.recv())
-
-
-def echo_in_trio(link: Pipe) -> None:
-    """What a process with an event loop does."""
-
-    async def main() -> None:
-        await trio.lowlevel.wait_readable(link.fileno())
-        echo(link)
-
-    trio.run(main)
-
-
-def time_process(target: Any) -> float:
+def time_process(target: Callable[[_ends.Pipe], None]) -> list[float]:
     """Milliseconds to the first reply of a new process of `multiprocessing`."""
-    ours, theirs = CONTEXT.Pipe()
-    process = CONTEXT.Process(target=target, args=(theirs,))
+    ours, theirs = FORKSERVER.Pipe()
+    process = FORKSERVER.Process(target=target, args=(theirs,))
     began = perf_counter()
     process.start()
     theirs.close()
@@ -56,10 +40,10 @@ def time_process(target: Any) -> float:
     process.join()
     process.close()
     ours.close()
-    return took * 1e3
+    return [took * 1e3]
 
 
-async def time_actor() -> float:
+async def time_actor() -> list[float]:
     """Milliseconds to the first reply of a new actor."""
     async with tractor.open_nursery() as an:
         began = perf_counter()
@@ -67,42 +51,25 @@ async def time_actor() -> float:
         await portal.run(FUNCTION)
         took = perf_counter() - began
         await an.cancel()
-        return took * 1e3
+        return [took * 1e3]
 
 
-async def measure(count: int) -> dict[str, float]:
-    """Medians of `count` children of each kind."""
-    times: dict[str, list[float]] = {"actor_ms": [], "process_ms": [], "trio_ms": []}
-    async with tractor.open_root_actor(start_method="mp_forkserver"):
-        for number in range(count + 1):
-            found = (
-                await time_actor(),
-                await trio.to_thread.run_sync(time_process, echo),
-                await trio.to_thread.run_sync(time_process, echo_in_trio),
-            )
-            if number == 0:  # both forkservers had to start
-                continue
-            for each, took in zip(times.values(), found, strict=True):
-                each.append(took)
-    return {name: statistics.median(took) for name, took in times.items()}
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--children", type=int, default=50)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+@asynccontextmanager
+async def open_forks(setting: Setting) -> AsyncIterator[Sequence[Case]]:
+    """Both forkservers, which start in the warm-up."""
+    in_thread = trio.to_thread.run_sync
     # With the program itself, as by default, so that no process imports it again.
-    multiprocessing.set_forkserver_preload(["__main__", *PRELOAD])
-    found = trio.run(measure, options.children)
-    if options.json:
-        print(json.dumps(found))
-        return
-    print(f"{'actor: start to first reply':42}{found['actor_ms']:8.1f} ms")
-    print(f"{'multiprocessing: bare process':42}{found['process_ms']:8.1f} ms")
-    print(f"{'multiprocessing: process with trio.run':42}{found['trio_ms']:8.1f} ms")
+    FORKSERVER.set_forkserver_preload(["__main__", "benchmarks._ends", *PRELOAD])
+    async with tractor.open_root_actor(start_method=setting.backend):
+        with_trio = partial(in_thread, time_process, _ends.echo_once_in_trio)
+        yield [
+            Case("actor: start to first reply", "ms", time_actor, BARE),
+            Case(BARE, "ms", partial(in_thread, time_process, _ends.echo_once)),
+            Case("multiprocessing: process with trio.run", "ms", with_trio, BARE),
+        ]
 
+
+GROUPS: Final = (Group("forks", open_forks, rounds=50, backends=("mp_forkserver",)),)
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, GROUPS)

@@ -122,21 +122,22 @@ async def talk(portal: tractor.Portal) -> None:
         assert await ctx.wait_for_result() == MESSAGES
 
 
-async def cycle(an: tractor.ActorNursery, number: int) -> None:
-    """One actor."""
+async def cycle(number: int) -> None:
+    """One actor, to its end: a nursery waits for that, a request to stop does not."""
     with trio.fail_after(NET):
-        portal = await an.start_actor("cycle", enable_modules=[__name__])
-        await portal.run(use_a_thread)
-        if number % EVERY == 0:
-            await talk(portal)
-        await portal.cancel_actor()
+        async with tractor.open_nursery() as an:
+            portal = await an.start_actor("cycle", enable_modules=[__name__])
+            await portal.run(use_a_thread)
+            if number % EVERY == 0:
+                await talk(portal)
+            await portal.cancel_actor()
 
 
-async def run_cycles(an: tractor.ActorNursery, count: int) -> dict[str, float]:
+async def run_cycles(count: int) -> dict[str, float]:
     """That many; the memory after the first ones, and at the end."""
     start = 0.0
     for number in range(count):
-        await cycle(an, number)
+        await cycle(number)
         if number == min(WARM_UP, count * 5 // 6):
             start = rss()
     return {"rss_start_mib": start, "rss_end_mib": rss()}
@@ -211,10 +212,10 @@ async def main(options: argparse.Namespace) -> dict[str, Any]:
     """Do it, and tell."""
     found: dict[str, Any] = {"seed": options.seed}
     async with tractor.open_nursery(start_method=options.start_method) as an:
-        await cycle(an, 0)  # makes what the runtime keeps
+        await cycle(0)  # makes what the runtime keeps
         before = take_census()
         if options.cycles:
-            found |= await run_cycles(an, options.cycles)
+            found |= await run_cycles(options.cycles)
         if options.seconds:
             stress = Stress(an, options.seed)
             await stress.run(options.seconds)

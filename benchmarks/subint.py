@@ -3,7 +3,9 @@
 The first actor of a process is measured in fresh processes: cold, and after a second of
 other work, in which an interpreter is made for it. Next to it, in turn, how long the
 same imports take in a fresh process. All others run in interpreters that are used
-again. Last, two actors that compute in Python, against one, and on processes as well.
+again. Last, two actors that compute in Python, against one, and on processes as well:
+in many short rounds by turns, each with a ratio of its own, because a machine that does
+other things, or puts two threads on one processor, spoils some of them.
 """
 
 import argparse
@@ -28,8 +30,9 @@ import trio, msgspec, tractor
 print((perf_counter() - began) * 1e3)
 """
 FIRST: Final = "--first"  # the first actor of a fresh process, after so many seconds
-STEPS: Final = 3_000_000
-ROUNDS: Final = 5
+STEPS: Final = 500_000
+ROUNDS: Final = 60
+PROCESSES: Final = "trio"  # the spawn backend to compare with
 
 
 async def count(steps: int) -> int:
@@ -69,12 +72,15 @@ def run_fresh(*argv: str) -> float:
 def measure_first(start_method: str, times: int) -> dict[str, float]:
     """Medians of first actors, and of the imports."""
     found: dict[str, list[float]] = {"imports_ms": [], "cold_ms": [], "warm_ms": []}
+    ratios = []
     for _ in range(times):
         found["imports_ms"].append(run_fresh("-c", IMPORTS))
         for name, seconds in (("cold_ms", "0"), ("warm_ms", "1")):
             took = run_fresh(__file__, FIRST, seconds, "--start-method", start_method)
             found[name].append(took)
-    return {name: statistics.median(each) for name, each in found.items()}
+        ratios.append(found["cold_ms"][-1] / found["imports_ms"][-1])
+    medians = {name: statistics.median(each) for name, each in found.items()}
+    return medians | spread("cold_to_imports", ratios)
 
 
 async def measure_reuse(start_method: str, actors: int) -> dict[str, float]:
@@ -89,34 +95,57 @@ async def measure_reuse(start_method: str, actors: int) -> dict[str, float]:
     return {"ready_ms": statistics.median(ready), "end_ms": statistics.median(end)}
 
 
-async def measure_computing(start_method: str) -> dict[str, float]:
-    """How much more two compute than one, and how long two take."""
-    alone, both = [], []
-    async with tractor.open_nursery(start_method=start_method) as an:
-        pair = [await an.start_actor("x", enable_modules=[__name__]) for _ in range(2)]
-        for _ in range(ROUNDS):
-            began = perf_counter()
-            await pair[0].run(count, STEPS)
-            alone.append(perf_counter() - began)
-            began = perf_counter()
-            async with trio.open_nursery() as nursery:
-                for portal in pair:
-                    nursery.start_soon(portal.run, count, STEPS)
-            both.append(perf_counter() - began)
+async def time_computing(portals: list[tractor.Portal]) -> float:
+    """Milliseconds until all of them have computed."""
+    began = perf_counter()
+    async with trio.open_nursery() as nursery:
+        for portal in portals:
+            nursery.start_soon(portal.run, count, STEPS)
+    return (perf_counter() - began) * 1e3
+
+
+async def measure_computing(start_method: str, rounds: int) -> dict[str, float]:
+    """How much more two compute than one, here and on processes, in turn."""
+    ratios: dict[str, list[float]] = {start_method: [], PROCESSES: []}
+    both: dict[str, list[float]] = {start_method: [], PROCESSES: []}
+    async with tractor.open_nursery() as an:
+        pairs = {}
+        for key in ratios:
+            pairs[key] = [
+                await an.start_actor(
+                    f"{key} {number}", enable_modules=[__name__], start_method=key
+                )
+                for number in range(2)
+            ]
+        for number in range(rounds):
+            for key, pair in pairs.items():
+                alone = await time_computing([pair[number % 2]])
+                both[key].append(await time_computing(pair))
+                ratios[key].append(2 * alone / both[key][-1])
         await an.cancel()
-    speed_up = 2 * statistics.median(alone) / statistics.median(both)
-    return {"speed_up": speed_up, "two_ms": statistics.median(both) * 1e3}
+    faster = [
+        theirs / ours
+        for ours, theirs in zip(both[start_method], both[PROCESSES], strict=True)
+    ]
+    return {
+        **spread("speed_up", ratios[start_method]),
+        **spread("processes_speed_up", ratios[PROCESSES]),
+        **spread("against_processes", faster),
+    }
+
+
+def spread(name: str, values: list[float]) -> dict[str, float]:
+    """Median and quartiles."""
+    low, median, high = statistics.quantiles(values)
+    return {f"{name}_low": low, name: median, f"{name}_high": high}
 
 
 def measure(options: argparse.Namespace) -> dict[str, float]:
     """All of it."""
     key = options.start_method
     found = measure_first(key, options.processes)
-    found["cold_to_imports"] = found["cold_ms"] / found["imports_ms"]
     found |= trio.run(measure_reuse, key, options.actors)
-    found |= trio.run(measure_computing, key)
-    on_processes = trio.run(measure_computing, "trio")
-    return found | {f"processes_{name}": each for name, each in on_processes.items()}
+    return found | trio.run(measure_computing, key, options.rounds)
 
 
 ROWS: Final = (
@@ -128,8 +157,7 @@ ROWS: Final = (
     ("cancel to the end", "end_ms", "ms"),
     ("two that compute, against one", "speed_up", "×"),
     ("  the same on processes", "processes_speed_up", "×"),
-    ("time of the two", "two_ms", "ms"),
-    ("  the same on processes", "processes_two_ms", "ms"),
+    ("  how much faster than those", "against_processes", "×"),
 )
 
 
@@ -138,7 +166,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--start-method", default="subint", help="of a spawn backend")
     parser.add_argument("--actors", type=int, default=100)
-    parser.add_argument("--processes", type=int, default=7)
+    parser.add_argument("--processes", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--json", action="store_true")
     parser.add_argument(FIRST, type=float, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -150,7 +179,11 @@ def main() -> None:
         print(json.dumps(found))
         return
     for text, name, unit in ROWS:
-        print(f"{text:36}{found[name]:8.2f} {unit}")
+        line = f"{text:36}{found[name]:8.2f} {unit:4}"
+        if f"{name}_low" in found:
+            line += f"half of the rounds {found[f'{name}_low']:.2f}"
+            line += f" to {found[f'{name}_high']:.2f}"
+        print(line.rstrip())
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import sys
 import trio
 
 import tractor
-from tests._misbehaviours import dies, ring, wait_for_gate
+from tests._misbehaviours import dies, dies_at_gate, ring, wait_for_gate
 from tractor import SpawnError, to_actor
 
 # -- Who and what they are -------------------------------------------------------------
@@ -99,6 +99,12 @@ async def succeed(gate: str) -> str:
     """Return once the gate is open."""
     await wait_for_gate(gate)
     return "success"
+
+
+async def supervise_mortals(gate: str, bell: str) -> None:
+    """Keep an actor running that dies whenever the gate is opened."""
+    async with tractor.open_supervisor() as supervisor:
+        await supervisor.run_in_actor(dies_at_gate, gate=gate, bell=bell)
 
 
 async def die_below() -> None:

@@ -5,9 +5,9 @@ and by the model alone. So a seed gives the same steps again, whatever the times
 Every step knows what has to come of it, and has a net under it: nothing may hang.
 """
 
+import os
 from collections.abc import Awaitable, Callable
 from random import Random
-from signal import SIGKILL
 from typing import Any, Final
 
 import pytest
@@ -16,8 +16,9 @@ import trio
 import tractor
 from tests import _chaos_actors as do
 from tests import _misbehaviours as mis
-from tests._helpers import Bell
+from tests._helpers import Bell, signal_of_strike, strike
 from tractor import ActorDied, RemoteActorError, TransportClosed
+from tractor.spawn import Traits, get_backend
 from tractor.testing import faults, wait_for_end
 
 NET: Final = 20.0  # seconds for one step; a safety net
@@ -53,8 +54,14 @@ class Slot:
         steps: What was done, with each life after the other.
     """
 
-    def __init__(self, seed: str, bell: Bell) -> None:
+    def __init__(self, seed: str, bell: Bell, traits: Traits) -> None:
         self.steps: list[str] = []
+        self._traits = traits
+        self._steps_up = {
+            step: weight
+            for step, weight in STEPS_UP.items()
+            if traits.own_process or step not in STEPS_OF_PROCESSES
+        }
         self._random = Random(seed)
         self._bell = bell
         self._tasks: trio.Nursery
@@ -120,7 +127,7 @@ class Slot:
             assert isinstance(outcome, TransportClosed), outcome
 
     async def _step(self, *, over: bool) -> None:
-        table = STEPS_STOPPED if self._stopped else STEPS_UP
+        table = STEPS_STOPPED if self._stopped else self._steps_up
         (name,) = self._random.choices([*table], [*table.values()])
         if over:
             name = "cancel"
@@ -189,7 +196,9 @@ class Slot:
     async def _nest(self) -> None:
         call = self._portal.run
         self._open(lambda: call(mis.has_child, "waits", self._bell.path))
-        self._below.append(int(await self._bell.heard()))
+        below = int(await self._bell.heard())
+        if below != os.getpid():
+            self._below.append(below)
 
     def _open(self, call: Callable[[], Awaitable[Any]]) -> None:
         pending = Pending(call)
@@ -227,8 +236,8 @@ class Slot:
     # -- steps of either ---------------------------------------------------------------
 
     async def _kill(self) -> None:
-        self._death = (None, SIGKILL)
-        faults.kill(self._portal)
+        self._death = (None, signal_of_strike(self._traits))
+        strike(self._portal)
         await trio.sleep_forever()  # until the nursery cancels this
 
     async def _cancel(self) -> None:
@@ -251,6 +260,7 @@ STEPS_UP: Final = {
     "kill": 2,
     "cancel": 2,
 }
+STEPS_OF_PROCESSES: Final = {"stop", "exit"}
 STEPS_STOPPED: Final = {"resume": 8, "call_in_vain": 2, "kill": 1, "cancel": 1}
 
 
@@ -261,7 +271,8 @@ async def run_chaos(
     async with tractor.open_root_actor(start_method=start_method, graces=GRACES):
         until = trio.current_time() + seconds
         with_bells = [(f"{seed}/{number}", Bell()) for number in range(slots)]
-        running = [Slot(*each) for each in with_bells]
+        traits = get_backend(start_method).traits
+        running = [Slot(*each, traits) for each in with_bells]
         try:
             async with trio.open_nursery() as nursery:
                 for slot in running:

@@ -2,10 +2,12 @@
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -17,6 +19,9 @@ import trio
 
 import tractor
 from tractor._instrument import Event, hub
+from tractor._proc import threads_of
+from tractor.spawn import Traits
+from tractor.testing import faults
 
 ROOT: Final = Path(__file__).parents[1]
 SAFETY: Final = 40  # seconds; a net, never what is tested
@@ -27,6 +32,8 @@ T_ORPHAN: Final = 1.0
 T_GRACE: Final = 1.5
 T_KILL: Final = 0.5
 T_DOWN: Final = 3.5
+
+THREAD_END: Final = 0.2  # seconds from the notice of an actor's end to its thread's
 
 # What children in tests serve.
 MODULES: Final = ("tests._actors", "tests._misbehaviours")
@@ -88,16 +95,59 @@ def events(kind: str) -> Iterator[list[Event]]:
 
 
 def is_gone(actor: tractor.Portal | tractor.Aid) -> bool:
-    """Whether the process that it had for itself is no more, not even as a zombie."""
+    """Whether the process that it had for itself is no more, not even as a zombie.
+
+    In this process: whether no thread has its name any more. The kernel keeps only
+    the first letter of that, so actors of a test are to differ there.
+    """
     pid = pid_of(actor)
-    return pid == os.getpid() or not Path(f"/proc/{pid}").exists()
+    if pid != os.getpid():
+        return not Path(f"/proc/{pid}").exists()
+    name = f"tractor actor {aid_of(actor).name}".encode()[:15].decode(errors="replace")
+    deadline = perf_counter() + THREAD_END
+    while there := any(thread.name == name for thread in threads_of(pid)):
+        if perf_counter() > deadline:
+            break
+        time.sleep(0.001)  # nothing tells of the last moment of a thread
+    return not there
+
+
+def aid_of(actor: tractor.Portal | tractor.Aid) -> tractor.Aid:
+    """Its identity."""
+    return actor.aid if isinstance(actor, tractor.Portal) else actor
 
 
 def pid_of(actor: tractor.Portal | tractor.Aid) -> int:
     """The process that hosts it."""
-    aid = actor.aid if isinstance(actor, tractor.Portal) else actor
-    assert aid.pid is not None
-    return aid.pid
+    pid = aid_of(actor).pid
+    assert pid is not None
+    return pid
+
+
+# -- What depends on the host ----------------------------------------------------------
+
+
+def strike(portal: tractor.Portal) -> None:
+    """Let its actor die now: kill its process or, where that is ours, cut its link."""
+    if pid_of(portal) != os.getpid():
+        faults.kill(portal)
+    else:
+        portal.chan.close()
+
+
+def signal_of_strike(traits: Traits) -> int | None:
+    """What `ActorDied.signal` is after `strike` or `dies`."""
+    return signal.SIGKILL if traits.own_process else None
+
+
+def stubborn(traits: Traits) -> tuple[str, str]:
+    """The worst misbehaviours that a host can end.
+
+    The loop of the first one turns, and that of the second one does not.
+    """
+    if traits.can_kill:
+        return "ignores_everything", "holds_the_gil"
+    return "ignores_cancel", "loops"
 
 
 # -- A bell ----------------------------------------------------------------------------

@@ -126,8 +126,13 @@ async def fails(message: str = "on purpose") -> NoReturn:
 
 
 async def wait_for_gate(gate: str) -> None:
-    """Wait until the named pipe `gate` is opened for writing."""
-    await trio.to_thread.run_sync(lambda: open(gate).close(), abandon_on_cancel=True)
+    """Wait until the named pipe `gate` is opened for writing, and closed again."""
+    # In the loop: a thread that waits for it could not be made to end.
+    pipe = os.open(gate, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        await trio.lowlevel.wait_readable(pipe)
+    finally:
+        os.close(pipe)
 
 
 async def fails_at_gate(gate: str) -> NoReturn:
@@ -175,12 +180,26 @@ async def raises_interrupt() -> NoReturn:
 async def dies(number: int) -> NoReturn:
     """Be ended by a signal; where the process is not its own, break its link."""
     actor = tractor.current_actor()
-    if actor.parent is not None and actor.parent.aid.pid == actor.pid:
-        actor.parent.channel.close()
-    else:
+    if has_process():
         os.kill(os.getpid(), number)
+    elif actor.parent is not None:
+        actor.parent.channel.close()
     await trio.sleep_forever()
     raise AssertionError
+
+
+def has_process() -> bool:
+    """Whether this is the main interpreter, and what it does is its process's."""
+    import _interpreters
+
+    return bool(_interpreters.get_current()[0] == 0)
+
+
+async def dies_at_gate(gate: str, bell: str) -> NoReturn:
+    """Die when the named pipe `gate` is opened for writing."""
+    ring(bell)
+    await wait_for_gate(gate)
+    await dies(signal.SIGKILL)
 
 
 async def exits(code: int, words: str = "") -> NoReturn:
@@ -226,9 +245,13 @@ os.kill(os.getpid(), 9)
 """
 DIES_BEFORE_READY: Final = """
 import os, trio, tests._misbehaviours
+go_on = trio.run
 def run(*args):
+    trio.run = go_on
     tests._misbehaviours.ring({bell!r})
-    os._exit(7)
+    if tests._misbehaviours.has_process():
+        os._exit(7)
+    raise SystemExit(7)
 trio.run = run
 """
 HANGS_AT_IMPORT: Final = """

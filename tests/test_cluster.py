@@ -19,10 +19,7 @@ from tests._helpers import (
 from tractor import SpawnError, open_actor_cluster
 from tractor._instrument import hub
 
-process = pytest.mark.requires_trait("own_process")
 
-
-@process
 async def test_a_cluster_serves_its_modules(start_method: str) -> None:
     """Its portals come in order under their full names, and all are gone after it."""
     with trio.fail_after(SAFETY):
@@ -36,7 +33,6 @@ async def test_a_cluster_serves_its_modules(start_method: str) -> None:
     assert all(map(is_gone, portals.values()))
 
 
-@process
 async def test_a_cluster_boots_the_runtime(
     start_method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,7 +49,6 @@ async def test_a_cluster_boots_the_runtime(
         tractor.current_actor()
 
 
-@process
 async def test_all_are_started_at_once(start_method: str) -> None:
     """None waits for another one to be ready."""
     kinds: list[str] = []
@@ -63,7 +58,6 @@ async def test_all_are_started_at_once(start_method: str) -> None:
     assert kinds[:6] == ["spawn"] * 3 + ["ready"] * 3
 
 
-@process
 async def test_an_error_in_the_block_stops_all(start_method: str) -> None:
     """It is raised bare when they are gone."""
     with raises(KeyError), trio.fail_after(SAFETY):
@@ -72,7 +66,6 @@ async def test_an_error_in_the_block_stops_all(start_method: str) -> None:
     assert all(map(is_gone, portals.values()))
 
 
-@process
 async def test_one_that_does_not_boot_stops_the_others(
     start_method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

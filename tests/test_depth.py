@@ -13,7 +13,7 @@ import trio
 
 import tractor
 from tests import _misbehaviours as mis
-from tests._helpers import T_DOWN, Bell, events, open_tree, raises, within
+from tests._helpers import T_DOWN, Bell, events, open_tree, raises, stubborn, within
 from tractor import RemoteActorError, RuntimeFailure
 from tractor.spawn import Traits
 from tractor.testing import wait_for_end
@@ -32,9 +32,7 @@ def bell() -> Iterator[Bell]:
 @pytest.fixture
 def leaves(traits: Traits) -> tuple[str, str]:
     """The worst that this backend can still end."""
-    if traits.can_kill:
-        return "ignores_everything", "holds_the_gil"
-    return "ignores_cancel", "loops"
+    return stubborn(traits)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])

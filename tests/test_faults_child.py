@@ -1,6 +1,6 @@
 """Faults of children: rows A of docs/reference/failure-semantics.md.
 
-For those that are processes.
+A child without a process of its own cannot be killed, but its link can be cut.
 """
 
 import os
@@ -26,13 +26,16 @@ from tests._helpers import (
     open_tree,
     pid_of,
     raises,
+    signal_of_strike,
+    strike,
     within,
     write_program,
 )
 from tractor import ActorDied, RemoteActorError, SpawnError, SpawnTimeout
+from tractor.spawn import Traits
 from tractor.testing import take_census, wait_for_end
 
-pytestmark = pytest.mark.requires_trait("own_process", "can_kill")
+process = pytest.mark.requires_trait("own_process", "can_kill")
 
 
 @pytest.fixture
@@ -58,7 +61,9 @@ def faulty(
 # -- A1–A3: death in the middle of a call ----------------------------------------------
 
 
-async def test_every_call_learns_of_a_death(start_method: str, bell: Bell) -> None:
+async def test_every_call_learns_of_a_death(
+    start_method: str, traits: Traits, bell: Bell
+) -> None:
     """A killed child ends each pending call with `ActorDied` (reliability A1)."""
     told: list[tuple[float, ActorDied]] = []
 
@@ -75,25 +80,28 @@ async def test_every_call_learns_of_a_death(start_method: str, bell: Bell) -> No
                 for _ in range(3):
                     nursery.start_soon(call, portal)
                     await bell.heard()
-                os.kill(pid_of(portal), signal.SIGKILL)
+                strike(portal)
                 killed = trio.current_time()
     assert len(told) == 3
     assert all(when - killed < 3 * T_DETECT for when, _ in told)
     for error in (caught.value, *(error for _, error in told)):
-        assert (error.pid, error.signal) == (portal.aid.pid, signal.SIGKILL)
+        assert (error.pid, error.signal) == (pid_of(portal), signal_of_strike(traits))
     assert is_gone(sibling)
+    assert is_gone(portal)
 
 
-async def test_a_death_while_nobody_calls(start_method: str) -> None:
+async def test_a_death_while_nobody_calls(start_method: str, traits: Traits) -> None:
     """The nursery notices an unexpected death by itself (reliability A1)."""
-    with raises(ActorDied, match="SIGKILL"), within(T_DOWN):
+    how = "SIGKILL" if traits.own_process else "no exit status"
+    with raises(ActorDied, match=how), within(T_DOWN):
         async with open_tree(start_method) as an:
             portal = await an.start_actor("victim")
-            os.kill(pid_of(portal), signal.SIGKILL)
+            strike(portal)
             with within(T_DETECT):
                 await trio.sleep_forever()
 
 
+@process
 async def test_an_exit_inside_a_call(start_method: str) -> None:
     """`os._exit` in a function is a death with that exit code (reliability A3)."""
     with raises(ActorDied) as caught, within(T_DOWN):
@@ -106,6 +114,7 @@ async def test_an_exit_inside_a_call(start_method: str) -> None:
     assert "last words" in str(caught.value)
 
 
+@process
 async def test_a_crash_inside_a_call(start_method: str) -> None:
     """A segfault is told with the crash report of Python (reliability A3)."""
     with raises(ActorDied) as caught:
@@ -116,6 +125,7 @@ async def test_a_crash_inside_a_call(start_method: str) -> None:
     assert "in crashes" in caught.value.stderr_tail
 
 
+@process
 async def test_a_child_that_leaves_a_fork(start_method: str, bell: Bell) -> None:
     """Its exit is noticed, though its link and stderr are still open (A3, A15)."""
     before = take_census().processes.keys()
@@ -145,10 +155,20 @@ async def test_a_child_that_closes_its_link(start_method: str) -> None:
 @pytest.mark.parametrize(
     ("text", "stage", "status"),
     [
-        (mis.DIES_AT_IMPORT, "import", tractor.ExitStatus(signal=signal.SIGKILL)),
-        (mis.DIES_BEFORE_READY, "ready", tractor.ExitStatus(exit_code=7)),
+        pytest.param(
+            mis.DIES_AT_IMPORT,
+            "import",
+            tractor.ExitStatus(signal=signal.SIGKILL),
+            id="at import",
+            marks=process,
+        ),
+        pytest.param(
+            mis.DIES_BEFORE_READY,
+            "ready",
+            tractor.ExitStatus(exit_code=7),
+            id="before ready",
+        ),
     ],
-    ids=["at import", "before ready"],
 )
 async def test_a_death_at_boot(
     *,
@@ -190,7 +210,10 @@ async def test_a_death_before_connecting(start_method: str, tmp_path: Path) -> N
 
 
 async def test_an_error_at_import(
-    start_method: str, faulty: Callable[[str], str], capfd: pytest.CaptureFixture[str]
+    start_method: str,
+    traits: Traits,
+    faulty: Callable[[str], str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """What an import raises is the cause of the `SpawnError` (reliability A4)."""
     async with open_tree(start_method) as an:
@@ -202,7 +225,7 @@ async def test_an_error_at_import(
     assert isinstance(error.__cause__, RemoteActorError)
     assert error.__cause__.boxed_type is RuntimeError
     assert (error.stage, error.status) == ("import", tractor.ExitStatus(exit_code=1))
-    assert error.stderr_tail == "last words\n"
+    assert error.stderr_tail == "last words\n" * traits.own_process
     assert capfd.readouterr().err == "last words\n"
 
 
@@ -247,20 +270,30 @@ STUBBORN = {
     mis.ignores_everything: "kill",  # A9
     mis.sleeps: "kill",  # A10
     mis.holds_the_gil: "kill",  # A10
+    mis.ignores_cancel: "terminate",  # A11
     mis.cleans_up_slowly: "terminate",  # A11
     mis.refuses_to_exit: "terminate",
     mis.waits: "cancel",
     mis.loops: "kill",  # A10; last, since it takes the processor from the others
 }
+ONLY_KILLED = {
+    *(mis.ignores_everything, mis.sleeps, mis.holds_the_gil, mis.refuses_to_exit),
+}
 
 
 async def test_stubborn_children_are_gone_in_time(
-    start_method: str, bell: Bell, capfd: pytest.CaptureFixture[str]
+    start_method: str, traits: Traits, bell: Bell, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Whatever children do, all are stopped in one bound (reliability A9–A11)."""
+    rungs = {body.__name__: rung for body, rung in STUBBORN.items()}
+    bodies = list(STUBBORN)
+    if not traits.can_kill:
+        bodies = [body for body in bodies if body not in ONLY_KILLED]
+        rungs = {body.__name__: rungs[body.__name__] for body in bodies}
+        rungs["loops"] = "interrupt"
+    *others, loops = bodies
     with events("exit") as exits:
         async with open_tree(start_method) as an:
-            *others, loops = STUBBORN
             async with trio.open_nursery() as nursery:
                 for body in others:
                     nursery.start_soon(partial(an.run_in_actor, body, bell=bell.path))
@@ -273,11 +306,12 @@ async def test_stubborn_children_are_gone_in_time(
             assert all(is_gone(event.aid) for event in exits)
             assert not an.cancelled_caught
     last = {event.aid.name: event.data["report"].rung for event in exits}
-    assert last == {body.__name__: rung for body, rung in STUBBORN.items()}
-    # Who was cut off is named on stderr.
-    assert "tests._misbehaviours.cleans_up_slowly" in capfd.readouterr().err
+    assert last == rungs
+    if traits.own_process:  # who was cut off is named on stderr
+        assert "tests._misbehaviours.cleans_up_slowly" in capfd.readouterr().err
 
 
+@process
 async def test_a_stopped_process_is_killed(start_method: str) -> None:
     """A process under SIGSTOP is stopped like any other (reliability A7)."""
     async with open_tree(start_method) as an:
@@ -352,9 +386,11 @@ async def test_what_is_below_a_killed_child_goes_too(
     start_method: str, bell: Bell
 ) -> None:
     """A killed actor takes the actors below it along (reliability A14)."""
-    with raises(ActorDied):
+    with raises(ActorDied), within(T_DOWN, slack=1):
         async with open_tree(start_method) as an:
             middle = await an.run_in_actor(mis.has_child, fn="loops", bell=bell.path)
             leaf = int(await bell.heard())
-            os.kill(pid_of(middle), signal.SIGKILL)
-    assert wait_for_end([leaf], 3 * T_ORPHAN) == []
+            strike(middle)
+    assert wait_for_end({leaf} - {os.getpid()}, 3 * T_ORPHAN) == []
+    assert is_gone(middle)
+    assert is_gone(tractor.Aid("level1", "", leaf))

@@ -114,23 +114,26 @@ async def test_what_is_to_stop(start_method: str, traits: Traits, row: Stop) -> 
     """It ends on the rung that its host allows (reliability A9–A11, C2, C3)."""
     outcome = row.outcome(traits)
     if outcome == "abandoned":
-        await trio.to_thread.run_sync(check_abandoned, start_method, row.name)
+        await trio.to_thread.run_sync(check_program, outcome, start_method, row.name)
     else:
         assert (await stop(start_method, row.name))[0] == outcome
 
 
-@pytest.mark.requires_trait("own_process")
 @params(row for row in STOPS if row.takes in {"interrupt", "kill"})
-def test_what_cannot_be_killed_is_abandoned(start_method: str, row: Stop) -> None:
-    """Its nursery says so in time, its process ends, and so it does then (C3)."""
-    check_abandoned(start_method, row.name, CANNOT_KILL)
+def test_what_cannot_be_killed(start_method: str, traits: Traits, row: Stop) -> None:
+    """It is interrupted, or its nursery says in time that it is abandoned (C3).
+
+    Either way its process ends, and so it does then.
+    """
+    outcome = row.outcome(replace(traits, can_kill=False))
+    check_program(outcome, start_method, row.name, CANNOT_KILL)
 
 
-def check_abandoned(start_method: str, *args: str) -> None:
+def check_program(expected: str, start_method: str, *args: str) -> None:
     done = run_python(start_method, "-m", __name__, start_method, *args)
     assert done.returncode == 0, done.stderr
     outcome, pid = done.stdout.split()
-    assert outcome == "abandoned"
+    assert outcome == expected
     assert wait_for_end([int(pid)], 3 * T_ORPHAN) == []
 
 
@@ -200,7 +203,7 @@ CALLS: Final = [
     Call(mis.raises_interrupt, (), KeyboardInterrupt),
     Call(mis.closes_its_link, (), None),
     Call(mis.exits, (7,), None, ExitStatus(exit_code=7), OWN),
-    Call(mis.dies, (signal.SIGKILL,), None, KILLED, OWN),
+    Call(mis.dies, (signal.SIGKILL,), None, KILLED),
     Call(mis.crashes, (), None, SEGFAULT, OWN),
 ]
 
@@ -218,7 +221,9 @@ async def test_what_is_called_and_fails(start_method: str, row: Call) -> None:
 
 
 @params(row for row in CALLS if not row.error)
-async def test_what_is_called_and_is_no_more(start_method: str, row: Call) -> None:
+async def test_what_is_called_and_is_no_more(
+    start_method: str, traits: Traits, row: Call
+) -> None:
     """Caller and nursery are told of its end (reliability A1, A3)."""
     with raises(ActorDied) as told:
         async with open_tree(start_method, graces=QUICK) as an:
@@ -228,7 +233,7 @@ async def test_what_is_called_and_is_no_more(start_method: str, row: Call) -> No
             await trio.sleep_forever()
     for error in (caught.value, told.value):
         assert error.aid == portal.aid
-        if row.status is not None:
+        if row.status is not None and traits.own_process:
             assert error.status == row.status
 
 
@@ -257,9 +262,9 @@ class Boot(NamedTuple):
 
 BOOTS: Final = [
     Boot("fails_at_import", "import", ExitStatus(exit_code=1)),
-    Boot("hangs_at_import", "import", STOPPED, ("can_kill",), 1.5),
+    Boot("hangs_at_import", "import", STOPPED, boot_timeout=1.5),
     Boot("dies_at_import", "import", KILLED, OWN),
-    Boot("dies_before_ready", "ready", ExitStatus(exit_code=7), OWN),
+    Boot("dies_before_ready", "ready", ExitStatus(exit_code=7)),
     Boot("never_connects", "connect", KILLED, ("popen_options",)),
 ]
 
@@ -287,7 +292,7 @@ async def test_what_does_not_boot(
             with pytest.raises(SpawnError) as caught:
                 await an.start_actor("stillborn", **options)
             assert caught.value.stage == row.stage
-            if traits.own_process:
+            if traits.own_process or row.status.exit_code is not None:
                 assert caught.value.status == row.status
             assert not an.cancel_called
 

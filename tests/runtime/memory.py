@@ -15,7 +15,8 @@ from tractor import Aid, Graces, Portal, TransportClosed
 from tractor._exceptions import ActorDied, TransportBroken
 from tractor._types import Uid
 from tractor.ipc import Channel
-from tractor.msg import HEADER, decode_record
+from tractor.ipc._framing import FrameSplitter
+from tractor.msg import decode_record
 from tractor.msg import types as t
 from tractor.runtime import Exposure, Peer
 
@@ -43,7 +44,8 @@ class MemoryTransport:
         """See `tractor.ipc.Transport`."""
         if self._closed or self.other._closed:
             raise TransportBroken("the connection failed: cut")
-        self._note(decode_record(bytes(data[HEADER:])))
+        for body in FrameSplitter(len(data)).feed(bytes(data)):  # whole frames, always
+            self._note(decode_record(body))
         self.other._arrived.append(bytes(data))
         self.other._change()
         return len(data)

@@ -2,23 +2,33 @@
 
 import logging
 import os
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import trio
 
-from tests._helpers import QUICK, SAFETY, Bell, events, open_tree, pid_of, raises
+import tractor
+from tests._helpers import (
+    QUICK,
+    SAFETY,
+    Bell,
+    events,
+    is_gone,
+    open_tree,
+    pid_of,
+    raises,
+    signal_of_strike,
+    strike,
+)
 from tests._misbehaviours import behaves
 from tests.runtime import supervised as do
 from tractor import ActorDied, TransportClosed, open_heartbeat
 from tractor._instrument import hub
+from tractor.spawn import Traits
 from tractor.testing import faults
-
-process = pytest.mark.requires_trait("own_process", "can_kill")
 
 MODULES = [do.__name__, behaves.__module__]
 INTERVAL = 0.25  # seconds
@@ -44,24 +54,66 @@ def reported_in_time() -> Iterator[None]:
     print(f"unresponsive was reported after {took / INTERVAL:.2f} intervals")
 
 
-@process
+class Ice:
+    """Stops one actor, and lets it go on: its process, or else its loop.
+
+    Args:
+        tasks: Where the call runs that holds up the loop.
+        gate: A named pipe.
+    """
+
+    def __init__(self, tasks: trio.Nursery, bell: Bell, gate: str) -> None:
+        self._tasks = tasks
+        self._bell = bell
+        self._gate = gate
+
+    async def stop(self, portal: tractor.Portal) -> None:
+        """Let nothing of it move; it serves `MODULES`."""
+        if pid_of(portal) != os.getpid():
+            faults.stop(portal)
+        else:
+            self._tasks.start_soon(self._block, portal)
+            await self._bell.heard()
+
+    def resume(self, portal: tractor.Portal) -> None:
+        """Let it go on."""
+        if pid_of(portal) != os.getpid():
+            faults.resume(portal)
+        else:
+            os.close(os.open(self._gate, os.O_WRONLY))
+
+    async def _block(self, portal: tractor.Portal) -> None:
+        with suppress(TransportClosed):
+            await portal.run(do.blocks_the_loop, self._gate, self._bell.path)
+
+
+@asynccontextmanager
+async def open_ice(folder: Path) -> AsyncIterator[Ice]:
+    """Put it around the tree, so that it ends after it."""
+    gate = str(folder / "gate")
+    os.mkfifo(gate)
+    with Bell() as bell:
+        async with trio.open_nursery() as tasks:
+            yield Ice(tasks, bell, gate)
+
+
 async def test_a_stopped_process_is_reported_and_goes_on(
-    start_method: str, reports: list[str]
+    start_method: str, reports: list[str], tmp_path: Path
 ) -> None:
     """SIGSTOP is seen within two intervals; after SIGCONT its work goes on (A8)."""
     changes: list[bool] = []
-    async with open_tree(start_method) as an:
+    async with open_ice(tmp_path) as ice, open_tree(start_method) as an:
         portal = await an.start_actor("x", enable_modules=MODULES)
         async with open_heartbeat(
             portal, interval=INTERVAL, on_change=changes.append
         ) as beat:
             assert await portal.run(do.count_calls) == 1
             assert beat.responsive
-            faults.stop(portal)
+            await ice.stop(portal)
             with reported_in_time():
                 await beat.wait_unresponsive()
             assert not beat.responsive
-            faults.resume(portal)
+            ice.resume(portal)
             await beat.wait_responsive()
             assert await portal.run(do.count_calls) == 2
             assert beat.round_trip is not None
@@ -93,18 +145,20 @@ async def test_a_stuck_loop_is_reported(
             await an.cancel()
 
 
-@process
-async def test_nobody_is_killed(start_method: str, reports: list[str]) -> None:
+async def test_nobody_is_killed(
+    start_method: str, reports: list[str], tmp_path: Path
+) -> None:
     """However long it does not answer, the actor is left alone (A8)."""
-    async with open_tree(start_method, graces=QUICK) as an:
-        portal = await an.start_actor("x")
-        faults.stop(portal)
+    async with open_ice(tmp_path) as ice, open_tree(start_method, graces=QUICK) as an:
+        portal = await an.start_actor("x", enable_modules=MODULES)
+        await ice.stop(portal)
         async with open_heartbeat(portal, interval=0.01) as beat:
             await beat.wait_unresponsive()
             with trio.move_on_after(10 * 0.01):
                 await beat.wait_responsive()
-            assert Path(f"/proc/{pid_of(portal)}").exists()  # noqa: ASYNC240
+            assert not is_gone(portal)
             assert reports == ["unresponsive"]
+        ice.resume(portal)
         await an.cancel()
 
 
@@ -121,27 +175,42 @@ async def test_a_half_open_link_is_reported(start_method: str) -> None:
         assert not an.cancelled_caught  # it could not be asked
 
 
-@process
 @pytest.mark.parametrize("stopped", [False, True])
 async def test_an_end_is_no_answer(
-    start_method: str, reports: list[str], *, stopped: bool
+    *,
+    start_method: str,
+    traits: Traits,
+    reports: list[str],
+    tmp_path: Path,
+    stopped: bool,
 ) -> None:
     """Who waits for a change gets the error of the dead actor; none is reported."""
-    with raises(ActorDied):
-        async with open_tree(start_method) as an:
-            portal = await an.start_actor("x")
-            async with open_heartbeat(portal, interval=0.05) as beat:
-                with trio.CancelScope(shield=True):
-                    wait = beat.wait_unresponsive
-                    if stopped:
-                        faults.stop(portal)
-                        await beat.wait_unresponsive()
-                        wait = beat.wait_responsive
-                    faults.kill(portal)
-                    with trio.fail_after(SAFETY), pytest.raises(ActorDied) as caught:
-                        await wait()
-    assert caught.value.signal == signal.SIGKILL
+    async with open_ice(tmp_path) as ice:
+        with raises(ActorDied):
+            async with open_tree(start_method) as an:
+                portal = await an.start_actor("x", enable_modules=MODULES)
+                await check_end(portal, ice, signal_of_strike(traits), stopped=stopped)
+    if not traits.own_process:  # it outlived its link, and had to be stopped
+        reports = [kind for kind in reports if kind != "rung"]
     assert reports == ["unresponsive"] * stopped
+
+
+async def check_end(
+    portal: tractor.Portal, ice: Ice, number: int | None, *, stopped: bool
+) -> None:
+    async with open_heartbeat(portal, interval=0.05) as beat:
+        with trio.CancelScope(shield=True):
+            wait = beat.wait_unresponsive
+            if stopped:
+                await ice.stop(portal)
+                await beat.wait_unresponsive()
+                wait = beat.wait_responsive
+            strike(portal)
+            with trio.fail_after(SAFETY), pytest.raises(ActorDied) as caught:
+                await wait()
+            assert caught.value.signal == number
+            if stopped and number is None:
+                ice.resume(portal)  # it is still there, and to be stopped
 
 
 async def test_an_orderly_end_ends_the_heartbeat(start_method: str) -> None:
@@ -154,9 +223,8 @@ async def test_an_orderly_end_ends_the_heartbeat(start_method: str) -> None:
                 await beat.wait_unresponsive()
 
 
-@process
 async def test_a_callback_that_raises(
-    start_method: str, caplog: pytest.LogCaptureFixture
+    start_method: str, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     """It is logged, it is called no more, and the heartbeat goes on."""
     calls: list[bool] = []
@@ -165,33 +233,32 @@ async def test_a_callback_that_raises(
         calls.append(responsive)
         raise KeyError("of the callback")
 
-    async with open_tree(start_method) as an:
-        portal = await an.start_actor("x")
+    async with open_ice(tmp_path) as ice, open_tree(start_method) as an:
+        portal = await an.start_actor("x", enable_modules=MODULES)
         with caplog.at_level(logging.ERROR, "tractor"):
             async with open_heartbeat(portal, interval=0.05, on_change=fail) as beat:
-                faults.stop(portal)
+                await ice.stop(portal)
                 await beat.wait_unresponsive()
-                faults.resume(portal)
+                ice.resume(portal)
                 await beat.wait_responsive()
         assert calls == [False]
         assert "callback raised" in caplog.text
         await an.cancel()
 
 
-@process
-async def test_the_pings_end_with_the_block(start_method: str) -> None:
+async def test_the_pings_end_with_the_block(start_method: str, tmp_path: Path) -> None:
     """Nothing is sent any more, and the actor goes on."""
-    async with open_tree(start_method) as an:
+    async with open_ice(tmp_path) as ice, open_tree(start_method) as an:
         portal = await an.start_actor("x", enable_modules=MODULES)
         async with open_heartbeat(portal, interval=0.01):
             await portal.run(behaves)
         peer = portal._peer
         with events("unresponsive") as late:
-            faults.stop(portal)
+            await ice.stop(portal)
             asked = peer._last_ping
             await trio.testing.wait_all_tasks_blocked(0.05)
             assert (peer._last_ping, late) == (asked, [])
-            faults.resume(portal)
+            ice.resume(portal)
         await an.cancel()
 
 

@@ -25,9 +25,10 @@ from tests._helpers import (
     events,
     is_gone,
     open_tree,
-    pid_of,
     raises,
     start_python,
+    strike,
+    stubborn,
     within,
     write_program,
 )
@@ -39,7 +40,7 @@ from tractor import (
     TransportClosed,
 )
 from tractor.runtime import _nursery, orphans
-from tractor.spawn import Child, ChildSpec, get_backend
+from tractor.spawn import Child, ChildSpec, Traits, get_backend
 from tractor.testing import wait_for_end
 
 
@@ -163,7 +164,6 @@ async def test_an_error_in_a_child_stops_all(start_method: str, bell: Bell) -> N
     assert list(an.errors.values()) == [caught.value]
 
 
-@pytest.mark.requires_trait("own_process")
 async def test_a_death_stops_all(start_method: str) -> None:
     """What the body hears of it, too, is one error, and bare (semantics §3.2)."""
     with raises(ActorDied) as caught:
@@ -225,7 +225,6 @@ async def test_a_nursery_of_the_user_inside(start_method: str) -> None:
                 inner.start_soon(portal.run, mis.fails)
 
 
-@pytest.mark.requires_trait("own_process")
 async def test_a_death_heard_of_in_a_nursery_inside(
     start_method: str, bell: Bell
 ) -> None:
@@ -237,19 +236,19 @@ async def test_a_death_heard_of_in_a_nursery_inside(
                 for _ in range(3):
                     nursery.start_soon(portal.run, mis.waits, bell.path)
                     await bell.heard()
-                os.kill(pid_of(portal), signal.SIGKILL)
+                strike(portal)
     assert caught.value.aid == portal.aid
 
 
-@pytest.mark.requires_trait("own_process", "can_kill")
 async def test_siblings_do_not_wait_for_the_end_of_the_one_that_failed(
-    start_method: str, bell: Bell, gate: str
+    start_method: str, traits: Traits, bell: Bell, gate: str
 ) -> None:
     """All are stopped when the error is known, in one bound (semantics §3.2)."""
+    body = getattr(mis, stubborn(traits)[0])
 
     async def call(portal: tractor.Portal) -> None:
-        with pytest.raises(TransportClosed):
-            await portal.run(mis.ignores_everything, bell.path)
+        with pytest.raises(TransportClosed if traits.can_kill else ContextCancelled):
+            await portal.run(body, bell.path)
 
     with pytest.RaisesGroup(RemoteActorError):
         async with trio.open_nursery() as nursery, open_tree(start_method) as an:
@@ -331,7 +330,7 @@ async def test_a_nursery_inside_a_call_that_is_cancelled(
                 watch = Stopwatch()
                 nursery.cancel_scope.cancel()
             watch.check(T_GRACE, slack=1.2)
-            assert is_gone(tractor.Aid("leaf", "", leaf))
+            assert is_gone(tractor.Aid("level1", "", leaf))
         await portal.run(mis.behaves)
         await an.cancel()
         assert an.cancelled_caught
@@ -358,20 +357,20 @@ async def test_cancel(start_method: str, bell: Bell) -> None:
     assert an.errors == {}
 
 
-@pytest.mark.requires_trait("own_process", "can_kill")
 async def test_a_tree_is_stopped_in_the_bound_of_its_root(
-    start_method: str, bell: Bell
+    start_method: str, traits: Traits, bell: Bell
 ) -> None:
     """Three levels with leaves that ignore everything take one bound (§3.2, §3.4)."""
     async with open_tree(start_method) as an:
-        for body in ("ignores_everything", "holds_the_gil"):
+        for body in stubborn(traits):
             await an.run_in_actor(
                 mis.has_child, name=body, fn=body, bell=bell.path, depth=2
             )
         leaves = [int(await bell.heard()) for _ in range(2)]
         with within(T_DOWN, slack=1):
             await an.cancel()
-            assert wait_for_end(leaves) == []
+            assert wait_for_end(set(leaves) - {os.getpid()}) == []
+            assert all(is_gone(tractor.Aid("level1", "", leaf)) for leaf in leaves)
 
 
 # -- Nothing is left -------------------------------------------------------------------
@@ -457,7 +456,6 @@ def public(error: Exception) -> dict[str, object]:
     return {key: value for key, value in vars(error).items() if key[0] != "_"}
 
 
-@pytest.mark.requires_trait("own_process")
 async def test_errors_can_be_pickled(start_method: str) -> None:
     """What a tree raises may be pickled (docs/how-to/contribute.md)."""
     errors: list[Exception] = []
@@ -509,7 +507,6 @@ PROGRAM = """
 """
 
 
-@pytest.mark.requires_trait("own_process", "can_kill")
 @pytest.mark.parametrize("when", ["first", "later", "in between"])
 def test_ctrl_c_while_the_children_are_being_stopped(
     start_method: str, tmp_path: Path, bell: Bell, when: str

@@ -3,6 +3,7 @@
 Semantics §3.5; strategies and kinds are those of OTP's supervisor.
 """
 
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from trio.testing import wait_all_tasks_blocked
 
 import tractor
 from tests import _misbehaviours as mis
+from tests._actors import supervise_mortals
 from tests._helpers import (
     QUICK,
     SAFETY,
@@ -26,6 +28,7 @@ from tests._helpers import (
     is_gone,
     pid_of,
     raises,
+    strike,
     within,
     write_program,
 )
@@ -36,8 +39,6 @@ from tractor.runtime import _restarts
 from tractor.runtime._restarts import Restart, Strategy
 from tractor.spawn import Traits, use_backend
 from tractor.testing import FakeBackend, faults
-
-process = pytest.mark.requires_trait("own_process", "can_kill")
 
 MODULES = [do.__name__, mis.__name__]
 
@@ -156,8 +157,7 @@ async def test_who_is_started_again(
         await supervisor.cancel()
 
 
-@process
-async def test_a_restart_gives_a_new_actor(start_method: str) -> None:
+async def test_a_restart_gives_a_new_actor(start_method: str, traits: Traits) -> None:
     """Its state is new, its process another, and the old portal stays dead."""
     async with supervising(start_method) as supervisor:
         portal = await supervisor.start_actor("a", enable_modules=MODULES)
@@ -167,14 +167,15 @@ async def test_a_restart_gives_a_new_actor(start_method: str) -> None:
         again = await supervisor.portal("a")
         print(f"restart to first reply: {trio.current_time() - began:.3f} s")
         assert await again.run(do.count_calls) == 1
-        assert is_gone(portal)
-        assert pid_of(portal) != pid_of(again)
+        assert portal.aid != again.aid
+        if traits.own_process:
+            assert is_gone(portal)
+            assert pid_of(portal) != pid_of(again)
         with pytest.raises(ActorDied):
             await portal.run(do.count_calls)
         await supervisor.cancel()
 
 
-@process
 async def test_the_portal_of_a_dead_one_is_never_given(start_method: str) -> None:
     """Whoever got `ActorDied` and asks at once waits for the new actor."""
     async with supervising(start_method) as supervisor:
@@ -190,7 +191,7 @@ async def test_the_portal_of_a_dead_one_is_never_given(start_method: str) -> Non
         async with trio.open_nursery() as nursery:
             for _ in range(3):
                 nursery.start_soon(call)
-        assert len(set(map(pid_of, second)) - {pid_of(first)}) == 1
+        assert len({portal.aid for portal in second} - {first.aid}) == 1
         assert await second[0].run(do.pid) == pid_of(second[0])
         await supervisor.cancel()
 
@@ -253,7 +254,6 @@ async def test_a_permanent_function(start_method: str, bell: Bell) -> None:
         await supervisor.cancel()
 
 
-@process
 async def test_siblings_that_end_together_are_one_restart(start_method: str) -> None:
     """What dies while others are stopped for its sake is started again with them."""
     async with supervising(
@@ -261,7 +261,7 @@ async def test_siblings_that_end_together_are_one_restart(start_method: str) -> 
     ) as supervisor:
         before = await start_all(supervisor, "abc")
         for portal in before.values():
-            faults.kill(portal)
+            strike(portal)
         for name in "abc":
             await tractor.monitor(before[name])
             assert (await restarted(supervisor, name)).aid != before[name].aid
@@ -298,18 +298,16 @@ async def test_too_many_restarts_end_the_supervisor(
     assert supervisor.children() == []
 
 
-@process
 async def test_no_restart_may_be_allowed(start_method: str) -> None:
     """With a limit of 0 the first death is too much; the body need not hear of it."""
     with raises(RestartLimitReached) as caught:
         async with supervising(start_method, max_restarts=0) as supervisor:
             portal = await supervisor.start_actor("a")
-            faults.kill(portal)
+            strike(portal)
             await trio.sleep_forever()
     assert isinstance(caught.value.__cause__, ActorDied)
 
 
-@process
 async def test_a_restart_that_fails_is_a_failure_too(
     start_method: str, faulty: Path
 ) -> None:
@@ -318,7 +316,7 @@ async def test_a_restart_that_fails_is_a_failure_too(
         async with supervising(start_method, max_restarts=2) as supervisor:
             portal = await supervisor.start_actor("a", enable_modules=["faulty"])
             faulty.with_name("broken").touch()
-            faults.kill(portal)
+            strike(portal)
             await trio.sleep_forever()
     assert isinstance(caught.value.__cause__, SpawnError)
     assert len(exits) == 3
@@ -415,7 +413,6 @@ async def test_cancelling_in_the_wait_before_a_restart(
                 await supervisor.cancel()
 
 
-@process
 async def test_cancelling_in_the_middle_of_a_restart(start_method: str) -> None:
     """What boots is stopped, too."""
     with faults.hold_at("import") as held:
@@ -423,11 +420,11 @@ async def test_cancelling_in_the_middle_of_a_restart(start_method: str) -> None:
             held.release()
             portal = await supervisor.start_actor("a", **held.options)
             held.hold()
-            faults.kill(portal)
+            strike(portal)
             booting = await held.wait_reached()
             assert not infos(supervisor)["a"].up
             await supervisor.cancel()
-            assert not Path(f"/proc/{booting}").exists()  # noqa: ASYNC240
+            assert is_gone(tractor.Aid("a", "", booting))
 
 
 async def test_a_runtime_that_ends_around_a_supervisor(start_method: str) -> None:
@@ -573,20 +570,23 @@ async def test_wrong_options_are_refused(
 # -- Below -----------------------------------------------------------------------------
 
 
-@process
-async def test_a_supervisor_in_an_actor(start_method: str, bell: Bell) -> None:
+async def test_a_supervisor_in_an_actor(
+    start_method: str, traits: Traits, bell: Bell, tmp_path: Path
+) -> None:
     """It does the same there, and ends with its actor."""
+    gate = str(tmp_path / "gate")
+    os.mkfifo(gate)
     with trio.fail_after(SAFETY):
         async with tractor.open_nursery(start_method=start_method) as an:
-            await an.run_in_actor(do.supervises, bell=bell.path)
+            await an.run_in_actor(supervise_mortals, gate=gate, bell=bell.path)
             first = int(await bell.heard())
-            faults.kill(first)
+            await trio.to_thread.run_sync(lambda: open(gate, "w").close())
             second = int(await bell.heard())
-            assert first != second
+            assert (first != second) is traits.own_process
             with within(T_DOWN, slack=1):
                 await an.cancel()
             assert an.cancelled_caught
-            assert not Path(f"/proc/{second}").exists()  # noqa: ASYNC240
+            assert is_gone(tractor.Aid("dies_at_gate", "", second))
 
 
 async def test_giving_up_in_an_actor_is_an_error_of_it(start_method: str) -> None:

@@ -41,6 +41,8 @@ CASES: Final = {
     **{f"sys.exit({code})": f"sys.exit({code})" for code in SYSTEM_EXITS},
     "no argument": "raise SystemExit",
     "its code is changed": "error = SystemExit(3)\nerror.code = 4\nraise error",
+    "an enumeration": "import enum\n"
+    "class Code(enum.IntEnum):\n    BAD = 259\nsys.exit(Code.BAD)",
     "deep": "def down():\n    sys.exit(5)\ndown()",
     "caught": "try:\n    sys.exit(5)\nexcept SystemExit:\n    pass",
     "error": "raise ValueError",

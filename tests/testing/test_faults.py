@@ -1,8 +1,9 @@
 """The fault library: its faults are those that it names, and come when told to."""
 
 import math
+import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
@@ -16,6 +17,7 @@ from tractor import ActorDied, SpawnError, TransportBroken
 from tractor._types import Aid
 from tractor.ipc import Channel, SocketTransport, Transport
 from tractor.msg import types as t
+from tractor.spawn import Traits
 from tractor.testing import faults
 from tractor.testing.faults import FaultyTransport, Point
 
@@ -55,6 +57,13 @@ def test_an_actor_without_a_process() -> None:
         faults.kill(Aid("x", "abcdef00"))
 
 
+@pytest.mark.parametrize("fault", [faults.kill, faults.stop, faults.resume])
+def test_an_actor_in_this_process(fault: Callable[[Aid], None]) -> None:
+    """The signal would be for whoever sends it, so it is not sent."""
+    with pytest.raises(ValueError, match=r"'x@\d+' has no process of its own"):
+        fault(Aid("x", "abcdef00", os.getpid()))
+
+
 # -- Boot ------------------------------------------------------------------------------
 
 POINTS: tuple[Point, ...] = ("import", "ready")
@@ -66,7 +75,6 @@ async def test_a_child_is_held_before_its_python_begins() -> None:
     await check_stage("trio", "connect")
 
 
-@processes
 @pytest.mark.parametrize("point", POINTS)
 async def test_a_child_is_held_until_it_is_released(
     start_method: str, point: Point
@@ -94,38 +102,48 @@ async def check_release(start_method: str, point: Point) -> None:
             await an.cancel()
 
 
-@processes
 @pytest.mark.parametrize("point", POINTS)
-async def test_a_held_child_is_at_that_stage(start_method: str, point: Point) -> None:
+async def test_a_held_child_is_at_that_stage(
+    start_method: str, traits: Traits, point: Point
+) -> None:
     """What happens to it there is told with the name of the stage."""
-    await check_stage(start_method, point)
+    await check_stage(start_method, point, killed=traits.can_kill)
 
 
-async def check_stage(start_method: str, point: Point) -> None:
-    async def start() -> None:
+async def check_stage(start_method: str, point: Point, *, killed: bool = True) -> None:
+    async def start(an: tractor.ActorNursery) -> None:
         with pytest.raises(SpawnError) as caught:
             await an.start_actor("x", **held.options)
         assert caught.value.stage == point
-        assert caught.value.status == tractor.ExitStatus(signal=9)
+        if killed:
+            assert caught.value.status == tractor.ExitStatus(signal=9)
 
     with faults.hold_at(point) as held:
-        async with open_tree(start_method) as an:
+        async with open_tree(start_method):
             for _ in range(2):
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(start)
-                    faults.kill(await held.wait_reached())
+                async with tractor.open_nursery() as an, trio.open_nursery() as nursery:
+                    nursery.start_soon(start, an)
+                    pid = await held.wait_reached()
+                    if killed:
+                        faults.kill(pid)
+                    else:
+                        # Until our side has heard of the stage as well.
+                        await trio.testing.wait_all_tasks_blocked(0.05)
+                        await an.cancel()
                 held.release()
                 held.hold()
 
 
-@processes
-async def test_held_children_do_not_outlive_the_block(start_method: str) -> None:
+async def test_held_children_do_not_outlive_the_block(
+    start_method: str, traits: Traits
+) -> None:
     """Those that nobody released go on then."""
     async with open_tree(start_method) as an, trio.open_nursery() as nursery:
         with faults.hold_at("import") as held:
             for name in "ab":
                 nursery.start_soon(partial(an.start_actor, name, **held.options))
-            assert await held.wait_reached() != await held.wait_reached()
+            first, second = [await held.wait_reached() for _ in "ab"]
+            assert (first != second) is traits.own_process
         with events("ready") as ready:
             while len(ready) < 2:
                 await trio.testing.wait_all_tasks_blocked()
@@ -373,7 +391,6 @@ async def test_a_frame_that_is_cut_on_its_way(
 # -- Links, below an actor -------------------------------------------------------------
 
 
-@processes
 @pytest.mark.parametrize("fault", ["cut", "truncate"])
 async def test_a_link_that_breaks_is_a_death(start_method: str, fault: str) -> None:
     """Calls end with `ActorDied`, and the child is gone (reliability F8)."""
@@ -392,7 +409,6 @@ async def test_a_link_that_breaks_is_a_death(start_method: str, fault: str) -> N
     assert is_gone(portal)
 
 
-@processes
 async def test_a_slow_link_is_only_slow(start_method: str) -> None:
     """A call over it takes as long as it is held, and then works."""
     async with open_tree(start_method) as an:
@@ -409,7 +425,6 @@ async def test_a_slow_link_is_only_slow(start_method: str) -> None:
         assert an.cancelled_caught
 
 
-@processes
 async def test_a_half_open_link_does_not_keep_anybody(start_method: str) -> None:
     """Who cannot be asked to stop is stopped by the ladder all the same."""
     with events("rung") as rungs:

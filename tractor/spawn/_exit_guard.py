@@ -28,7 +28,7 @@ from typing import Any, Final
 
 _TOOLS: Final = (3, 4, 5, 1, 0, 2)  # numbers of tools; last a debugger's, a profiler's
 _NOT_FLUSHED: Final = 120  # exit code, whatever it would have been
-_LONG: Final = range(-(1 << 63), 1 << 63)
+_LONG: Final = 1 << 63  # C's long has no more
 _TOO_LONG: Final = 255  # exit code
 
 
@@ -107,7 +107,7 @@ def _code(last: BaseException | None, at_prompt: bool) -> int:
         return 0
     if not isinstance(code, int):
         return 1
-    return code & 0xFF if code in _LONG else _TOO_LONG
+    return int(code) & 0xFF if -_LONG <= code < _LONG else _TOO_LONG
 
 
 def _flush_standard_streams() -> bool:

@@ -2,8 +2,9 @@
 
 Nothing here waits for luck, and nothing in the runtime knows of it.
 
-Processes: `kill`, `stop` and `resume` send the signals. `hold_at` stops children at a
-stage of their boot, so that a test can do something to them there:
+Processes: `kill`, `stop` and `resume` send the signals; they raise `ValueError` for an
+actor that shares the process of whoever calls them. `hold_at` stops children at a stage
+of their boot, so that a test can do something to them there:
 
     with faults.hold_at("import") as held:
         nursery.start_soon(partial(an.start_actor, "late", **held.options))
@@ -77,20 +78,29 @@ def _pid_of(target: Target) -> int:
     if aid.pid is None:
         msg = f"actor {aid.reprol()!r} has no process"
         raise ValueError(msg)
+    if aid.pid == os.getpid():
+        msg = (
+            f"actor {aid.reprol()!r} has no process of its own, and that signal would "
+            "hit this program; break its link with interpose() and cut()"
+        )
+        raise ValueError(msg)
     return aid.pid
 
 
 # -- Boot ------------------------------------------------------------------------------
 
+_TURN: Final = 0.05  # seconds; what holds a child looks up that often
+
 _HOLD: Final = """
-import contextlib, os
+import contextlib, os, select
 
 def hold():
     if os.path.exists({gate!r}):  # or all may pass
         with open({reached!r}, "w") as pipe:
             pipe.write(f"{{os.getpid()}}\\n")
         with contextlib.suppress(FileNotFoundError), open({gate!r}) as pipe:
-            pipe.read()
+            while not select.select([pipe], [], [], {turn})[0]:
+                pass  # so that an actor without a process can be interrupted
 """
 _AT_IMPORT: Final = f"{_HOLD}\nhold()\n"
 # `trio.run` is what a child calls after its last import.
@@ -186,7 +196,8 @@ def hold_at(point: Point, modules: Iterable[str] = ()) -> Iterator[Held]:
         else:
             text = _AT_IMPORT if point == "import" else _AT_READY
             name = f"tractor_hold_{next(_numbers)}"
-            Path(folder, f"{name}.py").write_text(text.format(**paths))
+            source = text.format(**paths, turn=_TURN)
+            Path(folder, f"{name}.py").write_text(source)
             options = {"enable_modules": [*modules, name]}
         held = Held(options, **paths)
         sys.path.append(folder)  # which children inherit
