@@ -192,6 +192,7 @@ async def test_waiting_senders_take_turns() -> None:
         # The mark is passed, but those who came before are not all through yet.
         late = t.Ping(99)
         await it.channel.send(late)
+        await wait_all_tasks_blocked()
         assert transport.sent == frames(BIG, *waiting, late)
 
 
@@ -577,3 +578,24 @@ async def test_a_flood_leaves_other_tasks_their_turn() -> None:
 def _send_all(sock: socket.socket, data: bytes) -> None:
     with sock:
         sock.sendall(data)
+
+
+async def test_what_several_tasks_send_at_once_goes_out_together() -> None:
+    """The first frame of a pass leaves at once, those of other tasks in one write."""
+    transport = FakeTransport()
+    async with running(transport) as it:
+        async with trio.open_nursery() as nursery:
+            for record in numbers(10):
+                nursery.start_soon(it.channel.send, record)
+        await wait_all_tasks_blocked()
+        assert transport.writes == 2
+        assert len(transport.sent) == len(frames(*numbers(10)))
+
+
+async def test_one_task_never_waits_for_the_writer() -> None:
+    """What a task sends is with the kernel before it computes on."""
+    transport = FakeTransport()
+    async with running(transport) as it:
+        for count, record in enumerate(numbers(10), 1):
+            await it.channel.send(record)
+            assert transport.writes == count

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tractor._exceptions import LocalProtocolError, RemoteProtocolError
 from tractor.msg import Dialogue, Half, Role
 from tractor.msg import types as t
-from tractor.msg._protocol import NEEDS, TABLES, Kind
+from tractor.msg._protocol import NEEDS, STATES, TABLES, Kind
 
 KINDS: Final[tuple[Kind, ...]] = get_args(t.AnyRecord.__value__)
 IN_ORDER: Final = (
@@ -26,8 +26,12 @@ CELLS: Final = list(itertools.product(Role, IN_ORDER, IN_ORDER, KINDS))
 
 def dialogue(role: Role, caller: Half, callee: Half) -> Dialogue:
     made = Dialogue(role)
-    made.halves = {Role.CALLER: caller, Role.CALLEE: callee}
+    made.state = STATES[caller, callee]
     return made
+
+
+def halves_of(made: Dialogue) -> dict[Role, Half]:
+    return {role: made.state.half(role) for role in Role}
 
 
 def following(sender: Role, caller: Half, callee: Half, kind: Kind) -> Half | None:
@@ -42,30 +46,30 @@ def test_every_cell_of_sending() -> None:
     """A legal record moves our half as the table says; another changes nothing."""
     for role, caller, callee, kind in CELLS:
         ours = dialogue(role, caller, callee)
-        before = dict(ours.halves)
+        before = halves_of(ours)
         expected = following(role, caller, callee, kind)
         if expected is None or callee is Half.DONE:
             with pytest.raises(LocalProtocolError, match=kind.__name__):
                 ours.send(kind)
-            assert ours.halves == before
+            assert halves_of(ours) == before
         else:
             ours.send(kind)
-            assert ours.halves == {**before, role: expected}
+            assert halves_of(ours) == {**before, role: expected}
 
 
 def test_every_cell_of_receiving() -> None:
     """A legal record moves the peer's half as the table says; another, nothing."""
     for role, caller, callee, kind in CELLS:
         ours = dialogue(role, caller, callee)
-        before = dict(ours.halves)
+        before = halves_of(ours)
         expected = following(role.other, caller, callee, kind)
         if expected is None:
             with pytest.raises(RemoteProtocolError, match=kind.__name__):
                 ours.receive(kind)
-            assert ours.halves == before
+            assert halves_of(ours) == before
         else:
             ours.receive(kind)
-            assert ours.halves == {**before, role.other: expected}
+            assert halves_of(ours) == {**before, role.other: expected}
 
 
 def test_halves_only_move_forward() -> None:
@@ -108,11 +112,11 @@ def test_a_delayed_record_is_never_refused(data: st.DataObject) -> None:
     for role in Role:
         while wires[role.other]:
             ends[role].receive(wires[role.other].popleft())
-    assert ends[Role.CALLER].halves == ends[Role.CALLEE].halves
+    assert ends[Role.CALLER].state is ends[Role.CALLEE].state
 
 
 def _can_send(end: Dialogue, kind: Kind) -> bool:
-    probe = dialogue(end.role, end.halves[Role.CALLER], end.halves[Role.CALLEE])
+    probe = dialogue(end.role, end.state.caller, end.state.callee)
     try:
         probe.send(kind)
     except LocalProtocolError:

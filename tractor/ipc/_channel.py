@@ -1,20 +1,27 @@
 """Typed messages with one peer.
 
 Sending never tears a frame: a frame is queued whole or not at all, so a cancelled
-sender leaves the channel sound. The common case writes straight to the socket, with no
-task switch; what does not fit waits in the outbox, and the writer task sends it in as
-few writes as the kernel takes.
+sender leaves the channel sound. Three ways out:
 
-One reader task fills a buffer, splits every complete frame in it and dispatches each
+1. The common case writes straight to the socket, with no task switch.
+2. In a rush, when another task has just sent something, a frame waits in the outbox
+   until those who run before the writer task have added theirs; then all go out in one
+   write. (Never what the same task sends: it may compute for a long time before it lets
+   the writer run.)
+3. What the kernel does not take waits in the outbox until it does.
+
+One reader task splits every complete frame out of what arrives and dispatches each
 record synchronously. A handler must not wait, and may raise `RemoteProtocolError`
 alone, which closes the channel.
 """
 
-import time
+from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from time import perf_counter, time
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import trio
+from trio.lowlevel import current_task
 
 from tractor._exceptions import RemoteProtocolError, TransportBroken, TransportClosed
 from tractor._types import Aid
@@ -28,6 +35,8 @@ if TYPE_CHECKING:
     import ssl
 
 MAX_FRAME: Final = 16 * 1024 * 1024  # bytes; architecture §5
+RUSH: Final = 100e-6  # seconds; about what a few steps of tasks take
+GATHER: Final = 64 * 1024  # bytes of small frames that go out in one write
 HIGH_WATER: Final = 256 * 1024  # queued bytes above which `send` waits; docs/adr/0003
 
 
@@ -43,10 +52,12 @@ class Channel:
         self.max_frame = max_frame
         self.closed: TransportClosed | None = None
         self._transport = transport
-        self._outbox = bytearray()
-        self._wake_writer = trio.Event()
-        self._drained = trio.Event()  # set exactly while the outbox is empty
-        self._drained.set()
+        self._outbox: deque[bytearray | memoryview] = deque()
+        self._queued = 0  # bytes in it
+        self._sender: trio.lowlevel.Task | None = None  # who sent last, past the outbox
+        self._sent_at = 0.0  # when that was, or when the outbox was written
+        self._writer: trio.lowlevel.Task | None = None  # while it waits to be woken
+        self._drained: trio.Event | None = None  # of who waits for an empty outbox
         self._turns = trio.StrictFIFOLock()  # of senders that wait
         self._broken: TransportBroken | None = None  # why nothing can be sent
 
@@ -87,7 +98,7 @@ class Channel:
         hello = Hello("dialer", Secret(secret))
         transport = await connect(parse_address(addr), ssl_context)
         try:
-            greet = Greet(aid, time.time(), max_frame)
+            greet = Greet(aid, time(), max_frame)
             answer = await meet_listener(transport, hello, greet)
         except BaseException:
             transport.close()
@@ -104,15 +115,23 @@ class Channel:
             TransportClosed: The channel is closed.
         """
         frame = encode_frame(record, self.max_frame)
-        self._raise_if_closed()
-        if self._outbox:
-            self._outbox += frame
+        if self.closed is not None or self._broken is not None:
+            self._raise_closed()
+        now, task = perf_counter(), current_task()
+        if self._outbox or (now - self._sent_at < RUSH and task is not self._sender):
+            self._enqueue(frame)
             return
+        self._sender, self._sent_at = task, now
         sent = self._transport.send_nowait(frame)
         if sent < len(frame):
-            self._outbox += memoryview(frame)[sent:]
-            self._drained = trio.Event()
-            self._wake_writer.set()
+            self._enqueue(memoryview(frame)[sent:])
+
+    def _enqueue(self, frame: bytearray | memoryview) -> None:
+        self._outbox.append(frame)
+        self._queued += len(frame)
+        if self._writer is not None:
+            trio.lowlevel.reschedule(self._writer)
+            self._writer = None
 
     async def send(self, record: Record) -> None:
         """Send one record; waits while too much is queued before it.
@@ -127,7 +146,7 @@ class Channel:
         point at which it can be cancelled.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        if not (self.congested or self._turns.locked()):
+        if not self.crowded:
             self.send_nowait(record)
             return
         async with self._turns:
@@ -135,24 +154,34 @@ class Channel:
             self.send_nowait(record)
 
     @property
+    def crowded(self) -> bool:
+        """Whether `send` would wait."""
+        return self._queued > HIGH_WATER or self._turns.locked()
+
+    @property
     def congested(self) -> bool:
         """Whether so much is queued that senders of payloads wait."""
-        return len(self._outbox) > HIGH_WATER
+        return self._queued > HIGH_WATER
 
     @property
     def queued(self) -> int:
         """Bytes that the kernel did not take yet."""
-        return len(self._outbox)
+        return self._queued
 
     async def wait_uncongested(self) -> None:
         """Wait until a payload may be queued, or for the end of the channel."""
         while self.congested:
-            await self._drained.wait()
+            await self._wait_drained()
 
     async def drain(self) -> None:
         """Wait until everything queued is with the kernel, or the channel is closed."""
-        while self._outbox and self.closed is None:
-            await self._drained.wait()
+        while self._outbox and self.closed is None and self._broken is None:
+            await self._wait_drained()
+
+    async def _wait_drained(self) -> None:
+        if self._drained is None:
+            self._drained = trio.Event()
+        await self._drained.wait()
 
     # -- running -----------------------------------------------------------------------
 
@@ -191,19 +220,54 @@ class Channel:
     async def _write(self) -> None:
         try:
             while True:
-                await self._wake_writer.wait()
-                self._wake_writer = trio.Event()
-                while self._outbox:
-                    await self._transport.send_ready()
-                    sent = self._transport.send_nowait(self._outbox)
-                    del self._outbox[:sent]
-                self._drained.set()
+                if self._outbox:
+                    while not self._flush():
+                        await self._transport.send_ready()
+                    self._sender, self._sent_at = None, perf_counter()
+                    self._note_drained()
+                self._writer = current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._abort_writer)
         except TransportBroken as exc:
             # Not the end of the channel: what the peer sent before it went is still to
             # be read, and the reader finds the end. But a frame may be cut by now.
             self._broken = exc
-            self._outbox.clear()
+            self._clear()
+
+    def _flush(self) -> bool:
+        """Write what is queued; whether the kernel took it all."""
+        outbox = self._outbox
+        while outbox:
+            if len(outbox) > 1 and len(outbox[0]) < GATHER:
+                outbox.appendleft(self._gather())
+            chunk = outbox[0]
+            sent = self._transport.send_nowait(chunk)
+            self._queued -= sent
+            if sent < len(chunk):
+                outbox[0] = memoryview(chunk)[sent:]
+                return False
+            outbox.popleft()
+        return True
+
+    def _gather(self) -> bytearray:
+        """Take several small frames, to be written together."""
+        chunk = bytearray()
+        while self._outbox and len(chunk) < GATHER:
+            chunk += self._outbox.popleft()
+        return chunk
+
+    def _abort_writer(self, _: object) -> trio.lowlevel.Abort:
+        self._writer = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _note_drained(self) -> None:
+        if self._drained is not None:
             self._drained.set()
+            self._drained = None
+
+    def _clear(self) -> None:
+        self._outbox.clear()
+        self._queued = 0
+        self._note_drained()
 
     # -- closing -----------------------------------------------------------------------
 
@@ -214,10 +278,10 @@ class Channel:
     def _close(self, reason: TransportClosed) -> None:
         if self.closed is None:
             self.closed = reason
-            self._outbox.clear()
-            self._drained.set()
+            self._clear()
             self._transport.close()
 
-    def _raise_if_closed(self) -> None:
-        if (reason := self.closed or self._broken) is not None:
-            raise type(reason)(str(reason))
+    def _raise_closed(self) -> NoReturn:
+        reason = self.closed or self._broken
+        assert reason is not None
+        raise type(reason)(str(reason))

@@ -29,6 +29,8 @@ async def connect(address: Address, client_tls: "ssl.SSLContext | None") -> Tran
 
     Cancellation: nothing is left of it.
     """
+    if not address.is_local and client_tls is None:
+        raise _unencrypted(address)  # and do not even knock
     try:
         if isinstance(address, UnixAddress):
             return SocketTransport(await _connect_unix(address))
@@ -61,16 +63,20 @@ async def secured(
         return transport
     if context is None:
         transport.close()
-        msg = (
-            f"{listener} is not of this machine, and connections to others are "
-            "encrypted: give ssl_context to open_root_actor()"
-        )
-        raise ActorUnreachable(msg)
+        raise _unencrypted(listener)
     from tractor.ipc._tls import wrap_tls  # local: ssl is large, and seldom needed
 
     return await wrap_tls(
         transport, context, server_side=server_side, server_hostname=hostname
     )
+
+
+def _unencrypted(listener: Address) -> ActorUnreachable:
+    msg = (
+        f"{listener} is not of this machine, and connections with others are "
+        "encrypted: that needs ssl_context, which a root can be given"
+    )
+    return ActorUnreachable(msg)
 
 
 def tune_tcp(sock: socket.socket) -> None:

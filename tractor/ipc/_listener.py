@@ -133,6 +133,8 @@ class Listener:
                 met = True
         except TransportClosed as exc:
             self._complaints.add(type(exc).__name__, str(exc))
+        except Exception as exc:  # noqa: BLE001 (as in `_accept`: nobody makes us deaf)
+            self._complaints.add(type(exc).__name__, f"a connection: {exc!r}")
         finally:
             evicted = self._strangers.pop(scope, False) is False
             if not met:

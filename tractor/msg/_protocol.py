@@ -113,19 +113,80 @@ NEEDS: Final[dict[tuple[Role, Kind], frozenset[Half]]] = {
 """In which states of the *other* half a role may send a record."""
 
 
-class Dialogue:
-    """Both halves of one dialogue, seen from the side of `role`."""
+class State:
+    """Both halves, and where each record leads from here.
 
-    __slots__ = ("halves", "role")
+    Made once of the tables for every pair of halves, so that a record costs one look-up
+    by its class.
+
+    Attributes:
+        caller: The half of the caller.
+        callee: The half of the callee.
+        by_caller: What the caller may send, and the state after it.
+        by_callee: What the callee may send, likewise.
+    """
+
+    __slots__ = ("by_callee", "by_caller", "callee", "caller")
+
+    def __init__(self, caller: Half, callee: Half) -> None:
+        self.caller = caller
+        self.callee = callee
+        self.by_caller: dict[Kind, State] = {}
+        self.by_callee: dict[Kind, State] = {}
+
+    def half(self, role: Role) -> Half:
+        """What that side has said so far."""
+        return self.caller if role is Role.CALLER else self.callee
+
+
+def _make_states() -> dict[tuple[Half, Half], State]:
+    states = {
+        (caller, callee): State(caller, callee) for caller in Half for callee in Half
+    }
+    for (caller, callee), state in states.items():
+        for kind, following in CALLER[caller].items():
+            if callee in NEEDS[Role.CALLER, kind]:
+                state.by_caller[kind] = states[following, callee]
+        for kind, following in CALLEE[callee].items():
+            if caller in NEEDS[Role.CALLEE, kind]:
+                state.by_callee[kind] = states[caller, following]
+    return states
+
+
+STATES: Final = _make_states()
+START: Final = STATES[Half.SILENT, Half.SILENT]
+
+
+class Dialogue:
+    """Both halves of one dialogue, seen from the side of `role`.
+
+    Attributes:
+        role: Ours.
+        state: What both sides have said so far.
+    """
+
+    __slots__ = ("role", "state")
 
     def __init__(self, role: Role) -> None:
         self.role = role
-        self.halves = {Role.CALLER: Half.SILENT, Role.CALLEE: Half.SILENT}
+        self.state = START
 
     @property
     def done(self) -> bool:
         """Whether the outcome was sent or received."""
-        return self.halves[Role.CALLEE] is Half.DONE
+        return self.state.callee is Half.DONE
+
+    @property
+    def own_half(self) -> Half:
+        """What this side has said so far."""
+        state = self.state
+        return state.caller if self.role is Role.CALLER else state.callee
+
+    @property
+    def peer_half(self) -> Half:
+        """What the other side has said so far."""
+        state = self.state
+        return state.callee if self.role is Role.CALLER else state.caller
 
     def send(self, kind: Kind) -> None:
         """We are about to send a record of this kind.
@@ -133,10 +194,12 @@ class Dialogue:
         Raises:
             LocalProtocolError: Not in this state; nothing changes.
         """
-        following = None if self.done else self._next(self.role, kind)
-        if following is None:
+        state = self.state
+        moves = state.by_caller if self.role is Role.CALLER else state.by_callee
+        following = moves.get(kind)
+        if following is None or state.callee is Half.DONE:
             raise LocalProtocolError(self._refusal(self.role, kind))
-        self.halves[self.role] = following
+        self.state = following
 
     def receive(self, kind: Kind) -> None:
         """A record of this kind arrived.
@@ -145,18 +208,14 @@ class Dialogue:
             RemoteProtocolError: The peer must not send it in this state; nothing
                 changes.
         """
-        sender = self.role.other
-        if (following := self._next(sender, kind)) is None:
-            raise RemoteProtocolError(self._refusal(sender, kind))
-        self.halves[sender] = following
-
-    def _next(self, sender: Role, kind: Kind) -> Half | None:
-        if self.halves[sender.other] not in NEEDS.get((sender, kind), ()):
-            return None
-        return TABLES[sender][self.halves[sender]].get(kind)
+        state = self.state
+        moves = state.by_callee if self.role is Role.CALLER else state.by_caller
+        if (following := moves.get(kind)) is None:
+            raise RemoteProtocolError(self._refusal(self.role.other, kind))
+        self.state = following
 
     def _refusal(self, sender: Role, kind: Kind) -> str:
-        mine, theirs = self.halves[sender], self.halves[sender.other]
+        mine, theirs = self.state.half(sender), self.state.half(sender.other)
         return (
             f"the {sender.value} cannot send {kind.__name__} while it is "
             f"{mine.value!r} and the {sender.other.value} is {theirs.value!r}"

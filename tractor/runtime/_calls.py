@@ -1,11 +1,26 @@
 """Waiting for the outcome of a call, and for the turn to make one."""
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 import trio
 from msgspec import Raw
 
 from tractor.msg import types as t
+
+REMEMBERED: Final = 1024  # functions that are named in errors, should there be any
+
+
+@lru_cache(REMEMBERED)
+def argument_of(ns: str, func: str) -> str:
+    """What an argument of a function is called in errors."""
+    return f"an argument of '{ns}.{func}'"
+
+
+@lru_cache(REMEMBERED)
+def result_of(ns: str, func: str) -> str:
+    """What the result of a function is called in errors."""
+    return f"the result of '{ns}.{func}'"
 
 
 class Call:

@@ -13,7 +13,7 @@ import trio
 
 from tractor._exceptions import ContextCancelled, InternalError, LocalProtocolError
 from tractor._types import ErrorInfo, Uid
-from tractor.msg import Half, Role, current_limit
+from tractor.msg import Role, current_limit
 from tractor.msg import types as t
 from tractor.runtime._dialogue import DialogueEnd
 from tractor.runtime._endpoint import PayloadTypes
@@ -132,7 +132,7 @@ class Context[StartedT = Any, InT = Any, OutT = Any, ResultT = Any]:
             return "errored"
         if self.end.settled.is_set():
             return "result-returned"
-        if self.end.table.halves[Role.CALLEE] is Half.SILENT:
+        if self.end.first_unsent:
             return "pre-started"
         return "streaming" if self.end.stream_opened else "started"
 
@@ -222,7 +222,7 @@ class Context[StartedT = Any, InT = Any, OutT = Any, ResultT = Any]:
         problem = None
         if self.end.stream_opened:
             problem = "its stream was opened before; open another context"
-        elif self.end.table.halves[Role.CALLEE] is Half.SILENT:
+        elif self.end.first_unsent:
             problem = "the callee has to call started() first"
         elif self.cancel_called:
             problem = "it was cancelled by this side"

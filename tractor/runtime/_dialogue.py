@@ -84,12 +84,12 @@ class DialogueEnd:
     @property
     def opened(self) -> bool:
         """Whether the callee was called."""
-        return self.table.halves[Role.CALLER] is not Half.SILENT
+        return self.table.state.caller is not Half.SILENT
 
     @property
     def first_unsent(self) -> bool:
         """Whether the callee has not called `started` yet."""
-        return self.table.halves[Role.CALLEE] is Half.SILENT
+        return self.table.state.callee is Half.SILENT
 
     @property
     def ended_as_asked(self) -> bool:
@@ -106,28 +106,21 @@ class DialogueEnd:
         """How many items may wait here unread."""
         return self._inbox.window
 
-    @property
-    def _own_half(self) -> Half:
-        return self.table.halves[self.table.role]
-
-    @property
-    def _peer_half(self) -> Half:
-        return self.table.halves[self.table.role.other]
-
     # -- what arrives ------------------------------------------------------------------
 
     def on_record(self, record: t.AnyRecord) -> None:
         """A record of this dialogue arrived; never raises."""
         try:
             self.table.receive(type(record))
-            self._take_in(record)
+            if isinstance(record, t.Yield):
+                self._on_item(record.pld)
+            else:
+                self._take_in(record)
         except RemoteProtocolError as exc:
             self.fail(exc)
 
     def _take_in(self, record: t.AnyRecord) -> None:
         match record:
-            case t.Yield():
-                self._on_item(record.pld)
             case t.Credit():
                 self._on_credit(record.count)
             case t.Stop():
@@ -152,7 +145,7 @@ class DialogueEnd:
         self._inbox.put(payload)
         if self._discarding:
             self._grant(self._inbox.discard())
-        else:
+        elif self._receivers:
             self._receivers.unpark()
 
     def _on_credit(self, count: int) -> None:
@@ -198,12 +191,12 @@ class DialogueEnd:
             FrameTooLarge: Nothing was sent.
             TransportClosed: The channel is gone.
         """
-        before = self._own_half
+        before = self.table.state
         self.table.send(type(record))
         try:
             self.channel.send_nowait(record)
         except FrameTooLarge:
-            self.table.halves[self.table.role] = before
+            self.table.state = before
             raise
 
     def send_quietly(self, record: t.Record) -> None:
@@ -247,10 +240,24 @@ class DialogueEnd:
 
     # -- the stream's sending side -----------------------------------------------------
 
+    @property
+    def can_send(self) -> bool:
+        """Whether `send_item` would not wait, nor raise for the state of the stream."""
+        return (
+            self._credit > 0
+            and self.error is None
+            and self._heard is None
+            and not self.stream_closed
+            and self.table.own_half is Half.OPEN
+            and not self._turn.locked()
+            and not self.channel.congested
+            and not self.settled.is_set()
+        )
+
     async def send_item(self, payload: Raw) -> None:
         """Send a stream item as soon as there is credit for it, in order of calls."""
-        self.raise_if_unsendable()
-        if self._credit <= 0 or self._must_wait():
+        if not self.can_send:
+            self.raise_if_unsendable()
             async with self._turn:
                 await self._wait_sendable()
         try:
@@ -259,11 +266,6 @@ class DialogueEnd:
             await self._raise_fate(exc)
         self._credit -= 1
         self._sent += 1
-
-    def _must_wait(self) -> bool:
-        return (
-            self._turn.locked() or self.channel.congested or self._heard == t.IN_DOUBT
-        )
 
     async def _wait_sendable(self) -> None:
         self.raise_if_unsendable()
@@ -277,7 +279,7 @@ class DialogueEnd:
     def raise_if_unsendable(self) -> None:
         """Raise why no item can be sent, now or later."""
         self.raise_if_failed()
-        if self.stream_closed or self._own_half is not Half.OPEN:
+        if self.stream_closed or self.table.own_half is not Half.OPEN:
             raise _closed()
         if self._has_stopped() and self._heard != t.HALF_CLOSED:
             msg = "the other side closed the stream"
@@ -329,11 +331,11 @@ class DialogueEnd:
         return item
 
     def _grant(self, credit: int) -> None:
-        if credit and self._peer_half is Half.OPEN:
+        if credit and self.table.peer_half is Half.OPEN:
             self.send_quietly(t.Credit(self.cid, credit))
 
     def _is_read_out(self) -> bool:
-        return self._has_stopped() or self._peer_half is Half.CANCELLING
+        return self._has_stopped() or self.table.peer_half is Half.CANCELLING
 
     # -- both --------------------------------------------------------------------------
 

@@ -11,8 +11,10 @@ and what a child that imported it again calls it.
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Iterable
+from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
+from types import FunctionType
 from typing import Any, Final
 
 from tractor._exceptions import ModuleNotExposed
@@ -29,6 +31,8 @@ _CALLED_BY: Final = {
     t.CONTEXT: "open_context()",
     t.GENERATOR: "open_stream_from()",
 }
+
+REMEMBERED: Final = 1024  # functions whose paths are; each call asks for one
 
 type AsyncFn = Callable[..., Awaitable[Any]]
 
@@ -106,6 +110,12 @@ def path_of(fn: Callable[..., object], kind: int = t.CALL) -> tuple[str, str]:
         TypeError: It is not a function of that kind.
         ValueError: It cannot be found by module and name; the text names the fix.
     """
+    # Remembered for functions alone: others may compare equal, or have no hash.
+    find = _path_of_function if type(fn) is FunctionType else _find_path
+    return find(fn, kind)
+
+
+def _find_path(fn: Callable[..., object], kind: int) -> tuple[str, str]:
     name = getattr(fn, "__qualname__", repr(fn))
     ns = _plain_name(getattr(fn, "__module__", None) or "")
     _check_kind(fn, f"{ns}.{name}", kind)
@@ -127,6 +137,9 @@ def path_of(fn: Callable[..., object], kind: int = t.CALL) -> tuple[str, str]:
         )
         raise ValueError(msg)
     return ns, name
+
+
+_path_of_function: Final = lru_cache(REMEMBERED)(_find_path)
 
 
 def check_modules(modules: Iterable[str]) -> list[str]:

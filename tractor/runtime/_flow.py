@@ -52,13 +52,22 @@ class Inbox:
         window: How many may wait.
     """
 
-    __slots__ = ("_items", "_overruns", "_owed", "dropped", "taken", "window")
+    __slots__ = (
+        "_batch",
+        "_items",
+        "_overruns",
+        "_owed",
+        "dropped",
+        "taken",
+        "window",
+    )
 
     def __init__(self) -> None:
         self.dropped = 0
         self.taken = 0
         self._items: deque[Raw] = deque()
         self.window = WINDOW
+        self._batch = WINDOW // 2  # of credit that is handed back together
         self._owed = 0  # read, and not handed back as credit yet
         self._overruns = False
 
@@ -75,6 +84,7 @@ class Inbox:
             self._drop_oldest()
             return UNLIMITED
         grown, self.window = window - self.window, window
+        self._batch = max(1, window // 2)
         if grown >= 0:
             return grown
         self._owed += grown
@@ -86,7 +96,8 @@ class Inbox:
         Raises:
             RemoteProtocolError: The peer sent it without credit.
         """
-        if len(self._items) >= max(self.window, WINDOW) and not self._overruns:
+        count = len(self._items)
+        if count >= WINDOW and count >= self.window and not self._overruns:
             msg = f"more than {len(self._items)} items were sent without credit"
             raise RemoteProtocolError(msg)
         self._items.append(item)
@@ -97,7 +108,8 @@ class Inbox:
         """The oldest item, and the credit to hand over now."""
         item = self._items.popleft()
         self.taken += 1
-        return item, self._return(1)
+        self._owed += 1
+        return item, (0 if self._owed < self._batch else self._return(0))
 
     def discard(self) -> int:
         """Forget everything; the credit to hand over now."""
@@ -114,7 +126,7 @@ class Inbox:
         if self._overruns:
             return 0
         self._owed += count
-        if self._owed < max(1, self.window // 2):
+        if self._owed < self._batch:
             return 0
         credit, self._owed = self._owed, 0
         return credit

@@ -6,6 +6,7 @@ is a `Peer` like any other. A connection that was dialled lasts while somebody h
 it, one that was accepted while the other side does.
 """
 
+import errno
 import os
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -79,6 +80,7 @@ class Network:
         self._actor = actor
         self._secret = Secret(vars_.secret)
         self._client_tls = client_tls
+        self._server_tls = server_tls
         self._born = time.time()
         self._listener = Listener(
             secret=self._secret,
@@ -102,8 +104,15 @@ class Network:
 
         Raises:
             AddressInUse: Somebody else does.
-            OSError: It cannot be done.
+            OSError: It cannot be done; also if other machines could reach it, and there
+                is no context to encrypt with.
         """
+        if not address.is_local and self._server_tls is None:
+            msg = (
+                f"cannot listen at {address}: other machines could reach it, and that "
+                "needs encryption: give ssl_context, with the certificate of this one"
+            )
+            raise OSError(errno.EACCES, msg)
         new = bind(address)
         for bound in new:
             self._bound.append(bound)
@@ -169,6 +178,10 @@ class Network:
         peer = self._known(uid) or await self._dial_any(addresses, uid)
         with self.using(peer):
             yield peer
+
+    def can_dial(self, address: Address) -> bool:
+        """Whether it makes sense to try: only with encryption beyond this machine."""
+        return address.is_local or self._client_tls is not None
 
     def _known(self, uid: Uid) -> Peer | None:
         found = (peer for peer in self._actor.peers if peer.aid.uid == uid)

@@ -15,7 +15,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
-from msgspec import Raw
 
 from tractor._exceptions import (
     ContextCancelled,
@@ -29,7 +28,7 @@ from tractor.ipc import Channel
 from tractor.log import get_logger
 from tractor.msg import ANY, PayloadType, shorten, unbox
 from tractor.msg import types as t
-from tractor.runtime._calls import Call, Turns
+from tractor.runtime._calls import Call, Turns, argument_of, result_of
 from tractor.runtime._rpc import Host, Server
 from tractor.runtime._state import current_invocation, granted_graces
 
@@ -180,8 +179,10 @@ class Peer:
         Cancellation: the function is cancelled, too, and its clean-up is awaited
         within the cancel grace.
         """
-        params = ANY.encode((args, kwargs), f"an argument of '{ns}.{func}'")
-        await self.ready_to_send()
+        params = ANY.encode((args, kwargs), argument_of(ns, func))
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self.channel.closed is not None or self._failure is not None:
+            await self.ready_to_send()
         full = len(self._calls) >= MAX_IN_FLIGHT or self._turns.pending
         # A call made while serving a call waits for no turn: what has to end before
         # it could be waiting for this very one.
@@ -190,20 +191,26 @@ class Peer:
             self._raise_if_failed()
         cid = self.new_cid()
         call = self._calls[cid] = Call()
-        self._admit()
+        if self._turns.pending:
+            self._admit()
         ok = False
         if hub.active:
             hub.emit("call_start", self.aid, ns=ns, func=func, cid=cid)
         try:
             await self._send(t.Start(cid, ns, func, params))
-            result = await self._result(cid, call)
+            try:
+                result = await call.wait()
+            except (trio.Cancelled, KeyboardInterrupt):
+                await self._take_back(cid, call)
+                raise
             ok = True
         finally:
             del self._calls[cid]
-            self._admit()
+            if self._turns.pending:
+                self._admit()
             if hub.active:
                 hub.emit("call_end", self.aid, cid=cid, ok=ok)
-        return result_type.decode(result, f"the result of '{ns}.{func}'")
+        return result_type.decode(result, result_of(ns, func))
 
     async def request_cancel(self, canceller: Uid, seconds: float) -> bool:
         """Ask the whole actor to stop within `seconds`; whether it acknowledged.
@@ -283,19 +290,16 @@ class Peer:
             raise self._failure()
 
     async def _send(self, record: t.Record) -> None:
+        channel = self.channel
         try:
-            await self.channel.send(record)
+            if channel.crowded:
+                await channel.send(record)
+            else:
+                channel.send_nowait(record)
         except TransportClosed:
             await self._failed.wait()
             assert self._failure is not None
             raise self._failure() from None
-
-    async def _result(self, cid: int, call: Call) -> Raw:
-        try:
-            return await call.wait()
-        except (trio.Cancelled, KeyboardInterrupt):
-            await self._take_back(cid, call)
-            raise
 
     async def _take_back(self, cid: int, call: Call) -> None:
         """Cancel a call over there and see its clean-up through, within the grace.

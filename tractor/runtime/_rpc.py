@@ -25,6 +25,7 @@ from tractor.ipc import Channel
 from tractor.log import get_logger
 from tractor.msg import ANY, box, cancelled_info, shorten
 from tractor.msg import types as t
+from tractor.runtime._calls import argument_of, result_of
 from tractor.runtime._dialogue import DialogueEnd
 from tractor.runtime._exposure import Exposure
 from tractor.runtime._linking import serve_context
@@ -110,7 +111,8 @@ class Invocation:
         Raises:
             MsgTypeError: They are not valid msgpack.
         """
-        args, kwargs = ANY.decode(self.start.params, f"an argument of {self.path!r}")
+        start = self.start
+        args, kwargs = ANY.decode(start.params, argument_of(start.ns, start.func))
         return args, kwargs
 
 
@@ -248,9 +250,11 @@ class Server:
         if start.kind != t.CALL:
             return await serve_context(self, invocation, fn)
         args, kwargs = invocation.arguments()
-        args, kwargs = call_types(fn).converted(args, kwargs, invocation.path)
+        types = call_types(fn)
+        if types.params:
+            args, kwargs = types.converted(args, kwargs, invocation.path)
         result = await fn(*args, **kwargs)
-        return ANY.encode(result, f"the result of {invocation.path!r}")
+        return ANY.encode(result, result_of(start.ns, start.func))
 
     def _protocol_error(self, invocation: Invocation) -> Exception | None:
         """Why a context was stopped, when its caller broke the protocol."""

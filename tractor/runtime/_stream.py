@@ -32,6 +32,7 @@ class MsgStream[InT = Any, OutT = Any](trio.abc.Channel[Any]):
         self._ctx = ctx
         self._end = end
         self._turns = 0
+        self._what = f"an item of {ctx.path!r}"
         self._broadcaster: BroadcastReceiver[InT] | None = None
 
     @property
@@ -68,7 +69,7 @@ class MsgStream[InT = Any, OutT = Any](trio.abc.Channel[Any]):
         if self._is_out_of_breath():
             await trio.lowlevel.cancel_shielded_checkpoint()
         pld_type = current_limit() or self._ctx.types.outbound
-        payload = pld_type.encode(value, f"an item of {self._ctx.path!r}")
+        payload = pld_type.encode(value, self._what)
         await self._end.send_item(payload)
 
     async def receive(self) -> InT:
@@ -155,5 +156,5 @@ class MsgStream[InT = Any, OutT = Any](trio.abc.Channel[Any]):
 
     def _decode(self, payload: Raw) -> InT:
         pld_type = current_limit() or self._ctx.types.inbound
-        item: InT = pld_type.decode(payload, f"an item of {self._ctx.path!r}")
+        item: InT = pld_type.decode(payload, self._what)
         return item
