@@ -7,24 +7,33 @@ fixture, a mark or an option of ours; what those do is in `tractor.testing`.
 """
 
 import inspect
+import os
 import sys
 import threading
-from collections import Counter
+from argparse import ArgumentError
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tractor.devx import ActorTree
     from tractor.spawn import Traits
     from tractor.testing import BoundedBlock, HangWatch
 
 ALL: Final = "all"
 DEFAULT: Final = "trio"  # what `tractor` itself takes
+TRANSPORTS: Final = ("uds", "tcp")  # the first by default
 STACK_ON_SIG: Final = "TRACTOR_ENABLE_STACK_ON_SIG"
 SPAWN_METHOD: Final = "TRACTOR_SPAWN_METHOD"
-KEY: Final = "spawn_backend"  # of what is noted on a test, for its reports
+TRANSPORTS_VARIABLE: Final = "TRACTOR_TRANSPORTS"
+
+# Those that may skip a test.
+SKIPPING: Final = ("skipon_spawn_backend", "requires_trait", "no_tpt")
 
 _backends: Final = pytest.StashKey[list[str]]()
 _watch: "Final[pytest.StashKey[HangWatch]]" = pytest.StashKey()
@@ -32,6 +41,7 @@ _watch: "Final[pytest.StashKey[HangWatch]]" = pytest.StashKey()
 MARKERS: Final = (
     "requires_trait(*names): runs only on spawn backends that have these traits",
     "skipon_spawn_backend(*keys, reason=...): does not run on these spawn backends",
+    "no_tpt(*transports, reason=...): does not run on these transports",
     "hang_after(seconds): is a hang when it takes longer; 0 for never",
     "allow_slow_step(reason): one step of a task may hold the loop for long",
 )
@@ -40,130 +50,201 @@ MARKERS: Final = (
 # -- Options ---------------------------------------------------------------------------
 
 
+# By their names that anybody may have taken, the last of which follows "tractor" in the
+# one that nobody has.
+OPTIONS: Final[dict[tuple[str, ...], dict[str, Any]]] = {
+    ("spawn-backend",): {
+        "metavar": "KEY[,KEY]|all",
+        "help": "run the tests that start actors on these spawn backends",
+    },
+    ("hang-after",): {
+        "type": float,
+        "metavar": "SECONDS",
+        "help": "fail a test that takes longer, with a dump of its actors; 0 for never",
+    },
+    ("enable-stack-on-sig",): {
+        "action": "store_true",
+        "help": "have all actors ready to tell where they are, for such dumps",
+    },
+    ("ll", "loglevel"): {
+        "metavar": "LEVEL",
+        "help": "show records of tractor's loggers from this level on",
+    },
+    ("tpt-proto",): {
+        "default": TRANSPORTS[0],
+        "metavar": "|".join(TRANSPORTS),
+        "help": "transport of trees of tests, unless they say otherwise",
+    },
+    ("tpdb", "debug-mode"): {
+        "action": "store_true",
+        "help": "tests open their trees in debug mode",
+    },
+}
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add our options."""
+    """Add our options, by names that nobody else has."""
     group = parser.getgroup("tractor", "actors")
-    group.addoption(
-        "--spawn-backend",
-        default=DEFAULT,
-        metavar="KEY[,KEY]|all",
-        help="run the tests that start actors on these spawn backends",
-    )
-    group.addoption(
-        "--hang-after",
-        type=float,
-        metavar="SECONDS",
-        help="fail a test that takes longer, with a dump of its actors; 0 for never",
-    )
-    group.addoption(
-        "--enable-stack-on-sig",
-        action="store_true",
-        help="have all actors ready to tell where they are, for such dumps",
-    )
-    group.addoption(
-        "--ll",
-        "--loglevel",
-        dest="tractor_loglevel",
-        metavar="LEVEL",
-        help="show records of tractor's loggers from this level on",
-    )
+    for (*_, name), attributes in OPTIONS.items():
+        group.addoption(f"--tractor-{name}", **attributes)
     help_text = "seconds after which a test is a hang; 0 for never"
     parser.addini("hang_after", help_text, default="0")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Generator[None]:
+    """Add their short names, save those that a plugin or a conftest has taken.
+
+    Values of these, as in ``--ll info``, are not yet known from paths of tests.
+    """
+    takes = [name for names in OPTIONS if "metavar" in OPTIONS[names] for name in names]
+    values = {value for name, value in pairwise(args) if name.lstrip("-") in takes}
+    known = early_config.known_args_namespace
+    known.file_or_dir = [each for each in known.file_or_dir if each not in values]
+    yield
+    group = parser.getgroup("tractor")
+    for names, attributes in OPTIONS.items():
+        dest = f"tractor_{names[-1].replace('-', '_')}"
+        same = {"dest": dest, "help": f"the same as --tractor-{names[-1]}"}
+        for name in names:
+            with suppress(ValueError, ArgumentError):
+                group.addoption(f"--{name}", **(attributes | same))
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options, which imports `tractor` if there are any."""
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
-    text = config.getoption("--spawn-backend")
-    config.stash[_backends] = [text] if text == DEFAULT else _chosen(text)
+    _check_options(config)
+    config.stash[_backends] = _chosen(config)
     if (level := config.getoption("tractor_loglevel")) is not None:
-        _show_log(level)
-    if config.getoption("--enable-stack-on-sig"):
-        patch = pytest.MonkeyPatch()
-        patch.setenv(STACK_ON_SIG, "1")
-        config.add_cleanup(patch.undo)
+        from tractor.log import get_console_log
+
+        _checked(f"--loglevel={level}", get_console_log, level)
+    transport = config.getoption("tractor_tpt_proto")
+    if transport != os.environ.get(TRANSPORTS_VARIABLE, TRANSPORTS[0]):
+        _set_env(config, TRANSPORTS_VARIABLE, transport)
+    if config.getoption("tractor_enable_stack_on_sig"):
+        _set_env(config, STACK_ON_SIG, "1")
 
 
-def _chosen(text: str) -> list[str]:
+def _set_env(config: pytest.Config, name: str, value: str | None) -> None:
+    patch = pytest.MonkeyPatch()
+    if value is None:
+        patch.delenv(name, raising=False)
+    else:
+        patch.setenv(name, value)
+    config.add_cleanup(patch.undo)
+
+
+def _checked[**P, T](
+    option: str, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """What `fn` returns; its error is one clear line on that option."""
+    try:
+        return fn(*args, **kwargs)
+    except (ValueError, LookupError, RuntimeError) as error:
+        message = f"{option}: {error}"
+        raise pytest.UsageError(message) from error
+
+
+def _check_options(config: pytest.Config) -> None:
+    if (name := config.getoption("tractor_tpt_proto")) not in TRANSPORTS:
+        known = ", ".join(TRANSPORTS)
+        message = f"--tpt-proto={name}: unknown transport; there are {known}"
+        raise pytest.UsageError(message)
+    if (seconds := config.getoption("tractor_hang_after")) is not None:
+        _checked(f"--hang-after={seconds:g}", _as_seconds, seconds)
+    seconds = config.getini("hang_after")
+    _checked(f"hang_after = {seconds}", _as_seconds, seconds)
+    if config.getoption("tractor_debug_mode"):
+        from tractor.testing import missing_debugger
+
+        if missing := missing_debugger():
+            message = f"--debug-mode: {missing}"
+            raise pytest.UsageError(message)
+
+
+def _chosen(config: pytest.Config) -> list[str]:
+    text = config.getoption("tractor_spawn_backend")
+    if text is None:
+        return [os.environ.get(SPAWN_METHOD) or DEFAULT]
+    _set_env(config, SPAWN_METHOD, None)  # it would win, whatever a test is run for
+    if text == DEFAULT:
+        return [DEFAULT]
     from tractor import spawn
 
     if text == ALL:
         return list(spawn.available_backends())
     keys = list(dict.fromkeys(text.split(",")))
     for key in keys:
-        try:
-            spawn.get_backend(key)
-        except (ValueError, LookupError, RuntimeError) as error:
-            message = f"--spawn-backend={text}: {error}"
-            raise pytest.UsageError(message) from error
+        _checked(f"--spawn-backend={text}", spawn.get_backend, key)
     return keys
-
-
-def _show_log(level: str) -> None:
-    from tractor.log import get_console_log
-
-    try:
-        get_console_log(level)
-    except ValueError as error:
-        message = f"--loglevel={level}: {error}"
-        raise pytest.UsageError(message) from error
 
 
 # -- Spawn backends --------------------------------------------------------------------
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each test that needs a start method on all that were selected."""
-    own = (mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
-    if "start_method" in metafunc.fixturenames and "start_method" not in own:
+    """Run each test that needs our start method on all that were selected."""
+    if _is_ours(metafunc) and not _is_given(metafunc):
         keys = metafunc.config.stash[_backends]
         metafunc.parametrize("start_method", keys, indirect=True)
 
 
+def _is_ours(metafunc: pytest.Metafunc) -> bool:
+    """Whether the fixture is; another one may be made of it, or just have its name."""
+    for fixture in reversed(metafunc._arg2fixturedefs.get("start_method", ())):
+        if fixture.func.__module__ == __name__:
+            return True
+        if fixture.params or "start_method" not in fixture.argnames:
+            return False
+    return False
+
+
+def _is_given(metafunc: pytest.Metafunc) -> bool:
+    """Whether a mark has its values, or somebody's hook has given them."""
+    names: list[str] = []
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        given = mark.args[0] if mark.args else mark.kwargs.get("argnames", ())
+        names += given.split(",") if isinstance(given, str) else given
+    names += [name for call in metafunc._calls for name in call.params]
+    return "start_method" in map(str.strip, names)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test that is not for its backend."""
-    if (key := _backend_of(item)) is not None:
-        item.user_properties.append((KEY, key))
-    for marker in item.iter_markers("skipon_spawn_backend"):
-        _skip_on(_needed(key, "skipon_spawn_backend"), marker)
-    for marker in item.iter_markers("requires_trait"):
-        _skip_without(_needed(key, "requires_trait"), marker)
+    """Skip a test that is not for its backend, or for the transport of the run."""
+    key = _backend_of(item)
+    if key in item.config.stash[_backends]:
+        item.user_properties.append(("spawn_backend", key))
+    try:
+        _hang_after(item)
+    except (TypeError, ValueError) as error:
+        pytest.fail(f"hang_after: {error}", pytrace=False)
+    for name in SKIPPING:
+        for marker in item.iter_markers(name):
+            _obey(marker, key, item.config.getoption("tractor_tpt_proto"))
 
 
 def _backend_of(item: pytest.Item) -> str | None:
     callspec = getattr(item, "callspec", None)
-    return callspec.params.get("start_method") if callspec is not None else None
+    key = callspec.params.get("start_method") if callspec is not None else None
+    return key if isinstance(key, str) else None  # else it is somebody else's
 
 
-def _needed(key: str | None, marker: str) -> str:
-    if key is None:
-        pytest.fail(f"{marker} is for tests that use start_method", pytrace=False)
-    return key
+def _obey(marker: pytest.Mark, key: str | None, transport: str) -> None:
+    from tractor.testing import why_to_skip
 
-
-def _skip_on(key: str, marker: pytest.Mark) -> None:
-    from tractor.testing import check_backend_keys
-
+    names = marker.args
     try:
-        check_backend_keys(marker.args)
+        why = why_to_skip(marker.name, names, backend=key, transport=transport)
     except ValueError as error:
-        pytest.fail(f"skipon_spawn_backend: {error}", pytrace=False)
-    if key in marker.args:
-        reason = marker.kwargs.get("reason")
-        pytest.skip(reason or f"does not work on spawn backend {key!r}")
-
-
-def _skip_without(key: str, marker: pytest.Mark) -> None:
-    from tractor import spawn
-
-    traits = spawn.get_backend(key).traits
-    for name in marker.args:
-        if not hasattr(traits, name):
-            pytest.fail(f"requires_trait: there is no trait {name!r}", pytrace=False)
-        if not getattr(traits, name):
-            pytest.skip(f"spawn backend {key!r} lacks the trait {name!r}")
+        pytest.fail(str(error), pytrace=False)
+    if why:
+        pytest.skip(marker.kwargs.get("reason") or why)
 
 
 @pytest.fixture
@@ -196,6 +277,28 @@ def loglevel(pytestconfig: pytest.Config) -> str | None:
     return level
 
 
+@pytest.fixture(scope="session")
+def tpt_proto(pytestconfig: pytest.Config) -> str:
+    """The transport that ``--tpt-proto`` names."""
+    name: str = pytestconfig.getoption("tractor_tpt_proto")
+    return name
+
+
+@pytest.fixture(scope="session")
+def reg_addr(runtime_dir: str, tpt_proto: str) -> "Path | tuple[str, int]":
+    """An address for a registrar, of this session's own and on that transport."""
+    from tractor.testing import private_address
+
+    return private_address(tpt_proto, runtime_dir)
+
+
+@pytest.fixture(scope="session")
+def debug_mode(pytestconfig: pytest.Config) -> bool:
+    """Whether ``--debug-mode`` was given."""
+    wanted: bool = pytestconfig.getoption("tractor_debug_mode")
+    return wanted
+
+
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
@@ -203,16 +306,11 @@ def pytest_terminal_summary(
     keys = config.stash[_backends]
     if len(keys) < 2:  # noqa: PLR2004 (several)
         return
-    counts = {key: Counter[str]() for key in keys}
-    for outcome, reports in terminalreporter.stats.items():
-        for report in reports if outcome else ():
-            key = dict(getattr(report, "user_properties", ())).get(KEY)
-            if key in counts:
-                counts[key][outcome] += 1
+    from tractor.testing import count_by_backend
+
     terminalreporter.section("spawn backends")
-    for key, of_key in counts.items():
-        words = ", ".join(f"{count} {outcome}" for outcome, count in of_key.items())
-        terminalreporter.line(f"{key}: {words or 'no tests'}")
+    for line in count_by_backend(terminalreporter.stats, keys):
+        terminalreporter.line(line)
 
 
 # -- What a test leaves behind, and how long its steps are -----------------------------
@@ -269,7 +367,11 @@ def no_slow_step(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     """Watch over a test and its fixtures; a census in one of these has the thread."""
-    if not (seconds := _hang_after(item)):
+    try:
+        seconds = _hang_after(item)
+    except (TypeError, ValueError):  # of which its setup tells
+        seconds = 0
+    if not seconds:
         return (yield)
     from tractor.testing import HangWatch
 
@@ -306,9 +408,17 @@ def pytest_runtest_makereport(
 
 def _hang_after(item: pytest.Item) -> float:
     if (marker := item.get_closest_marker("hang_after")) is not None:
-        return float(marker.args[0])
-    option: float | None = item.config.getoption("--hang-after")
-    return float(item.config.getini("hang_after")) if option is None else option
+        return _as_seconds(*marker.args, **marker.kwargs)
+    option: float | None = item.config.getoption("tractor_hang_after")
+    return _as_seconds(item.config.getini("hang_after")) if option is None else option
+
+
+def _as_seconds(seconds: str | float) -> float:
+    number = float(seconds)
+    if not number >= 0:
+        message = f"seconds must be ≥ 0, not {seconds!r}"
+        raise ValueError(message)
+    return number
 
 
 @pytest.fixture
@@ -357,20 +467,8 @@ def _on_timeout(item: pytest.Item, settings: Any) -> None:
         if "tractor" in sys.modules and (
             unwatched or not pytest_timeout.is_debugging()
         ):
-            _show_actors(item, f"{item.nodeid} has taken {settings.timeout:g} s")
+            from tractor.testing import show_actors
+
+            show_actors(item, f"{item.nodeid} has taken {settings.timeout:g} s")
     finally:
         pytest_timeout.timeout_timer(item, settings)
-
-
-def _show_actors(item: pytest.Item, why: str) -> None:
-    from tractor import devx
-
-    text = devx.dump_to_text(why)
-    plugins = item.config.pluginmanager
-    if (capture := plugins.getplugin("capturemanager")) is not None:
-        capture.suspend_global_capture(item)
-    writer = item.config.get_terminal_writer()
-    writer.line()
-    writer.sep("~", title="Actors")
-    writer.write(text)
-    writer.flush()

@@ -9,6 +9,8 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
+from tractor.ipc.network import runtime_dir as find_runtime_dir
+from tractor.ipc.network import user_secret
 from tractor.spawn import Traits, available_backends
 
 ROOT: Final = Path(__file__).parents[1]
@@ -131,6 +133,24 @@ EXPECTED: Final = {
         if "subint" in available_backends()
         else ("needs Python 3.14",)
     ),
+    "testing_actors": Expected(
+        ("spawn backends", "trio: 3 passed", "mp_spawn: 3 passed", "6 passed in"),
+        args=("--spawn-backend", "trio,mp_spawn"),
+    ),
+    "two_machines": Expected(
+        (
+            "thermometer reads [18.5, 18.75, 19.0]",
+            "readings in all: 3",
+            "the watcher has seen enough",
+        )
+    ),
+    "two_programs": Expected(
+        (
+            "notes by now: 1",
+            "notes by now: 2",
+            "the notebook was closed with these notes: bread salt",
+        )
+    ),
     "typed_payloads": Expected(
         (
             "on the menu: pancakes soup",
@@ -154,6 +174,13 @@ EXPECTED: Final = {
         args=("--limit", "60", "--workers", "2"),
     ),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared_secret(runtime_dir: str) -> None:
+    """The user has one from the start, or who needs it first would leave it behind."""
+    del runtime_dir  # only has to be there
+    user_secret(find_runtime_dir())
 
 
 def run(path: Path, *args: str, **env: str) -> "subprocess.CompletedProcess[str]":

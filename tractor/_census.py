@@ -44,7 +44,6 @@ SETTLE: Final = 1.0  # seconds that things may take to end
 TICK: Final = 0.01  # seconds between looks at what ends without an event to wait for
 
 _PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
-_SHM: Final = Path("/dev/shm")
 _SPARE_MAKER: Final = "tractor interpreter maker"
 _IDLE_TRIO_THREAD: Final = "Trio thread "  # one at work bears the name of its work
 
@@ -64,7 +63,7 @@ class Census(Struct, frozen=True):
         threads: Their names.
         fds: What each descriptor refers to.
         interpreters: Ids of sub-interpreters.
-        files: Below the runtime directory, and ours in shared memory.
+        files: Below the runtime directory.
     """
 
     processes: dict[Birth, Process]
@@ -298,7 +297,8 @@ def _interpreters() -> frozenset[int]:
     module: Any = sys.modules.get("_interpreters")
     if module is None:  # then there are none
         return frozenset()
-    return frozenset(number for number, *_ in module.list_all())
+    # The main one is none, and is not there while nobody can count.
+    return frozenset(number for number, *_ in module.list_all() if number)
 
 
 def _spare_interpreters() -> tuple[set[int], set[int]]:
@@ -317,7 +317,6 @@ def _files() -> Iterator[str]:
         for path in Path(runtime_dir, "tractor").rglob("*"):
             if not path.is_dir():
                 yield str(path)
-    yield from map(str, _SHM.glob("tractor*"))
 
 
 def _multiprocessing_helpers() -> tuple[set[int], set[int]]:

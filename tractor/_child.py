@@ -261,6 +261,11 @@ def _close_lifetime_stack(actor: Actor) -> ErrorInfo | None:
 
 def _be_a_process(actor: Actor) -> None:
     """What an actor does that has a process of its own."""
+    with suppress(ImportError):  # of the extra [cli]
+        from setproctitle import setproctitle
+
+        # As the backend `trio` has it, so that whoever looks for actors finds them.
+        setproctitle(f"tractor._child --name {actor.aid.name}")
     with suppress(OSError):  # elsewhere than on Linux
         # `ps -o comm` and `top` show it; the kernel keeps 15 bytes.
         Path("/proc/self/comm").write_bytes(actor.aid.name.encode()[:15])

@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +20,8 @@ import pytest
 from tests._helpers import ROOT, SAFETY, Bell, run_python, start_python
 from tests.cli import programs
 from tractor import cli, spawn
+from tractor.cli._look import name_of
+from tractor.devx import ActorNode, Answer, ProcessFacts
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "memfd_create"), reason="needs Linux's memfd"
@@ -44,10 +49,22 @@ class Tree:
 
 
 @contextmanager
+def own_runtime_dir() -> Iterator[None]:
+    """What a killed root leaves there goes with it."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        tempfile.TemporaryDirectory(prefix="tractor-") as path,
+    ):
+        patch.setenv("XDG_RUNTIME_DIR", path)
+        yield
+
+
+@contextmanager
 def tree_that(start_method: str, fn: str, *words: str) -> Iterator[Tree]:
     """Such a tree, once it misbehaves; killed in the end."""
     name = f"t{uuid4().hex[:8]}"
     with (
+        own_runtime_dir(),
         Bell() as bell,
         start_python(start_method, PROGRAM, name, fn, bell.path, *words) as process,
     ):
@@ -171,23 +188,32 @@ def test_it_can_be_cut_off() -> None:
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 def test_a_person_uses_it_at_a_terminal() -> None:
-    """Look, find the culprit, end it, look again."""
+    """Look, find the culprit, end it, look again; ask what works here."""
 
     def type_in(*args: str) -> str:
-        words = ["-m", "tractor", *args]
         terminal = pexpect.spawn(
-            sys.executable, words, timeout=SAFETY, encoding="utf-8", cwd=str(ROOT)
+            sys.executable,
+            ["-m", "tractor", *args],
+            timeout=SAFETY,
+            encoding="utf-8",
+            cwd=str(ROOT),
+            dimensions=(50, 160),
         )
         terminal.expect(pexpect.EOF)
         terminal.close()
+        assert terminal.exitstatus == 0
         return str(terminal.before)
 
     with tree_that("trio", "loops") as tree:
         assert f"{tree.child}@" in type_in("tree")
+        seen = type_in("top", "-n", "2", "-d", "0.1")
+        assert seen.count(tree.child) >= 2
         assert "in loops (" in type_in("dump", tree.child)
         assert "is gone" in type_in("kill", tree.name)
         assert tree.process.wait(SAFETY) == 128 + signal.SIGTERM
-        assert tree.name not in type_in("ps")
+        # Where nothing else runs, that there is nothing is an exit code.
+        assert tree.name not in run_cli("ps", code=None)
+    assert re.search(r"^ok +backend trio +can_kill", type_in("doctor"), re.MULTILINE)
 
 
 # -- Ending ----------------------------------------------------------------------------
@@ -223,6 +249,37 @@ def test_who_does_not_end_is_an_exit_code(start_method: str) -> None:
     with tree_that(start_method, "ignores_everything") as tree:
         text = run_cli("kill", tree.child, "-t", "0.1", code=cli.ALIVE)
     assert "got SIGTERM and has not ended in 0.1 s; --now does not ask" in text
+
+
+TITLES: Final = """
+import sys, time, setproctitle
+
+print(flush=True)
+while True:
+    title = f"python tractor._child --name {sys.argv[1]} {time.time()}"
+    setproctitle.setproctitle(title)
+    time.sleep(0.0002)
+"""
+
+
+def test_who_changes_its_title_is_still_itself() -> None:
+    """What is gone is told by its birth, and not by what it is called."""
+    pytest.importorskip("setproctitle")
+    with (
+        own_runtime_dir(),
+        start_python("", "-c", TITLES, f"t{uuid4().hex[:8]}") as process,
+    ):
+        assert process.stdout is not None
+        process.stdout.readline()
+        run_cli("kill", str(process.pid), "-t", "1e9")
+        assert process.wait(SAFETY) == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("within", ["inf", "1e300"])
+def test_a_long_time_is_as_long_as_one_can_wait(within: str) -> None:
+    """And is no error after the signal was sent."""
+    with tree_that("trio", "waits") as tree:
+        assert "is gone" in run_cli("kill", tree.name, "-t", within)
 
 
 @pytest.mark.skipif(
@@ -261,3 +318,40 @@ def test_only_one_actor_is_ended() -> None:
 def test_a_wrong_command_line_is_an_exit_code(args: tuple[str, ...]) -> None:
     """And says what is wrong."""
     assert run_cli(*args, code=2)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
+def test_what_cannot_be_written_is_an_error() -> None:
+    """In one line, and not by the last words of Python."""
+    with tree_that("trio", "waits"), Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "tractor", "ps"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=SAFETY,
+        )
+    assert done.returncode == cli.FAILED
+    assert re.fullmatch("tractor: .*No space left on device\n", done.stderr)
+
+
+def test_without_an_output_there_is_no_error() -> None:
+    """Only the exit code is left."""
+    with tree_that("trio", "waits"):
+        closed = shlex.join([sys.executable, "-m", "tractor", "ps"]) + " >&-"
+        done = subprocess.run(
+            ["/bin/sh", "-c", closed],
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=SAFETY,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_name_with_a_space_is_listed_whole() -> None:
+    """Also where only the command line of a mute actor has it."""
+    command = "python -m tractor._child --name my worker --link 3 --lifeline 4"
+    process = ProcessFacts(1, 0, command, "S", [])
+    assert name_of(ActorNode(None, Answer(process, None))) == "my worker"

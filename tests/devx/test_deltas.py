@@ -4,12 +4,25 @@ import os
 import threading
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
+from tests._helpers import SAFETY
 from tractor.devx import track_resource_deltas
 
 pytest_plugins = ["pytester"]
+
+
+def assert_gone(folder: Path) -> None:
+    """Wait for the kernel, which has a thread for a moment more than Python does.
+
+    No event tells of that.
+    """
+    deadline = monotonic() + SAFETY
+    while folder.exists():
+        assert monotonic() < deadline, f"{folder} is still there"
+        os.sched_yield()
 
 
 def test_what_is_left_behind_is_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,8 +47,7 @@ def test_the_value_is_what_was_there_before() -> None:
     with track_resource_deltas(writer=lines.append) as before:
         over.set()
         thread.join()
-        while Path(f"/proc/self/task/{thread.native_id}").exists():
-            pass  # the kernel has it for a moment more
+        assert_gone(Path(f"/proc/self/task/{thread.native_id}"))
     assert "the waiting one" in before.threads
     assert before.fds
     assert [line.partition(" (")[0] for line in lines] == ["- thread 'the waiting one'"]

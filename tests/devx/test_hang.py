@@ -2,13 +2,15 @@
 
 import os
 import stat
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import pytest
 import trio
 
-from tractor.devx import dump_on_hang
+from tractor.devx import dump_on_hang, dump_to_file
 from tractor.testing import take_census
 
 SOON: Final = 0.01  # seconds until a dump
@@ -66,6 +68,22 @@ def test_a_time_that_is_none_is_refused(seconds: float) -> None:
     """With the number in the text."""
     with pytest.raises(ValueError, match="seconds must be > 0"):
         dump_on_hang(seconds)
+
+
+def test_no_time_at_all_is_too_long_for_ever() -> None:
+    """Its thread waits, instead of ending by an error."""
+    with dump_on_hang(float("inf")) as hang:
+        [(_, thread)] = hang._watches
+        assert thread.is_alive()
+    assert not thread.is_alive()
+
+
+def test_half_a_character_in_a_dump_does_not_end_it(tmp_path: Path) -> None:
+    """As in the path of a source file."""
+    assert dump_to_file("caf\udce9", tmp_path / "dump") == tmp_path / "dump"
+    text = (tmp_path / "dump").read_text()
+    assert text.startswith("caf\\udce9\n")
+    assert text.endswith("end of the dump\n")
 
 
 def test_the_file_is_fresh_private_and_named(
@@ -134,3 +152,48 @@ async def test_it_decorates_functions_of_both_kinds(tmp_path: Path) -> None:
         assert text.endswith("end of the dump\n")
     assert "works has taken 0.01 s" in works(1)[1]
     assert "works_too has taken 0.01 s" in (await works_too(1))[1]
+
+
+def test_it_can_be_used_again(tmp_path: Path) -> None:
+    """What was dumped before is not taken for a dump of this block."""
+    hang = dump_on_hang(SOON, path=tmp_path / "dump")
+    with hang:
+        stuck_in_here(hang)
+    assert hang.dumped is not None
+    hang._seconds = SAFETY
+    with hang:
+        assert not hang.wait_dumped(0)
+    assert hang.dumped is None
+
+
+def test_blocks_may_be_within_each_other(tmp_path: Path) -> None:
+    """The end of the inner one is not that of the outer one."""
+    hang = dump_on_hang(0.2, path=tmp_path / "dump")
+    with hang:
+        with hang:
+            pass
+        stuck_in_here(hang)
+    assert hang.dumped == tmp_path / "dump"
+
+
+def test_generators_are_refused() -> None:
+    """To call one does nothing, so it would never be found to hang."""
+
+    def generator() -> Iterator[int]:
+        yield 1
+
+    with pytest.raises(TypeError, match="not for a generator"):
+        dump_on_hang()(generator)
+
+
+def test_any_other_callable_will_do() -> None:
+    """Also one that has no name."""
+    assert dump_on_hang()(partial(int, "7"))() == 7
+
+
+def test_a_path_that_is_none_is_like_a_full_disk(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The dump is at stderr."""
+    assert dump_to_file("why", "a\0b") is None
+    assert "end of the dump" in capfd.readouterr().err

@@ -4,17 +4,20 @@ The hangs are planted on real children, of every spawn backend where they can be
 again. A dump has to name the function and the line.
 """
 
+import inspect
 import os
+import re
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 import trio
 
 import tractor
+from tests import _misbehaviours
 from tests._helpers import (
     QUICK,
     SAFETY,
@@ -77,6 +80,27 @@ def brief(text: str) -> str:
     return text.partition("== the tree in short\n")[2].partition("\n==")[0]
 
 
+def assert_named(text: str, fn: Callable[..., Any], source: str) -> None:
+    """Fail unless the brief part of a dump has the function, its file and the line.
+
+    Args:
+        text: The dump.
+        fn: The culprit, or what it is defined in.
+        source: Part of that line.
+    """
+    name = source.partition("@")[2] or fn.__name__
+    code = source.partition("@")[0]
+    path = Path(inspect.getfile(fn))
+    place = rf" in \S*\b{name} \({path.name}:(\d+)\): (.*)"
+    found = re.findall(place, brief(text))
+    assert found, brief(text)
+    lines, first = inspect.getsourcelines(fn)
+    for number, shown in found:
+        line = lines[int(number) - first].strip()
+        assert line == shown
+        assert code in line
+
+
 # -- Planted hangs ---------------------------------------------------------------------
 
 
@@ -88,28 +112,9 @@ async def test_a_stuck_loop_is_named(
     async with actor_that(start_method, fn, bell) as portal:
         text = await take_dump(tmp_path / "dump")
     assert f"task 'tests._misbehaviours.{fn}' runs in {fn} (" in brief(text)
+    assert_named(text, getattr(_misbehaviours, fn), "")
     assert f"root called stuck, 0: tests._misbehaviours.{fn}" in text
     assert f"stuck@{pid_of(portal)}" in brief(text)
-
-
-@can_kill
-async def test_a_thread_of_a_grandchild_is_named(
-    start_method: str, bell: Bell, tmp_path: Path
-) -> None:
-    """A job of `trio.to_thread` that never returns is found two levels down."""
-    async with open_tree(start_method, graces=QUICK) as an:
-        portal = await an.start_actor("middle", enable_modules=hangs.SERVED)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(
-                portal.run, hangs.have_child_that, "wait_in_thread", bell.path
-            )
-            await bell.heard()
-            text = await take_dump(tmp_path / "dump")
-            nursery.cancel_scope.cancel()
-        await an.cancel()
-    assert "stuck_in_c (" in brief(text)
-    assert "_never.wait()" in brief(text)
-    assert "middle called below, 0: tests.devx.hangs.wait_in_thread" in text
 
 
 async def test_deadlocked_contexts_are_named(
@@ -133,8 +138,8 @@ async def test_deadlocked_contexts_are_named(
             nursery.cancel_scope.cancel()
             await ctx.cancel()
         await an.cancel()
-    assert "hears_nothing (" in brief(text)
-    assert "wants_to_hear_first (" in brief(text)
+    assert_named(text, hears_nothing, "await stream.receive()")
+    assert_named(text, hangs.wants_to_hear_first, "await stream.receive()")
     calls = text.partition("root called deadlocked")[2].partition("\n==")[0]
     assert calls.count("1 waiting to receive") == 2
 
@@ -159,6 +164,40 @@ async def _until_full(ctx: tractor.Context) -> None:
     # What arrives and is not read sets no event.
     while ctx.end.statistics().unread < ctx.end.window:
         await trio.lowlevel.checkpoint()
+
+
+# -- Where things go wrong at the root -------------------------------------------------
+
+
+def hold_the_loop(path: Path) -> None:
+    """Until a dump of that is made."""
+    with within(ANSWERS), dump_on_hang(SOON, path=path) as hang:
+        assert hang.wait_dumped(SAFETY)
+
+
+@pytest.mark.allow_slow_step(reason="the loop of the root is blocked on purpose")
+async def test_the_whole_tree_is_dumped_while_the_loop_of_the_root_is_blocked(
+    start_method: str, bell: Bell, tmp_path: Path
+) -> None:
+    """A thread makes the dump; both culprits are in it, the root's and the actor's."""
+    async with actor_that(start_method, "loops", bell):
+        hold_the_loop(tmp_path / "dump")
+    text = await trio.Path(tmp_path / "dump").read_text()
+    assert_named(text, hold_the_loop, "hang.wait_dumped(SAFETY)")
+    assert_named(text, _misbehaviours.loops, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
+async def test_the_whole_tree_is_at_stderr_when_the_disk_is_full(
+    start_method: str, bell: Bell, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """And the tree goes on as if nothing was."""
+    async with actor_that(start_method, "waits", bell):
+        with dump_on_hang(SOON, path="/dev/full") as hang:
+            assert await trio.to_thread.run_sync(hang.wait_dumped, SAFETY)
+    text = capfd.readouterr().err
+    assert hang.dumped is None
+    assert_named(text, _misbehaviours.waits, "await trio.sleep_forever()")
 
 
 # -- Those that do not answer ----------------------------------------------------------
@@ -222,6 +261,7 @@ async def test_silent_ones_are_waited_for_together(
 
 STUCK_IN_C: Final = """
     import sys, trio, tractor
+    from functools import partial
     from tests._helpers import QUICK, Bell
     from tests.devx import hangs
     from tractor.devx import dump_on_hang
@@ -239,10 +279,9 @@ STUCK_IN_C: Final = """
                             "stuck", enable_modules=hangs.SERVED
                         )
                         async with trio.open_nursery() as nursery:
-                            run = portal.run_from_ns
-                            nursery.start_soon(
-                                lambda: run(hangs.MISBEHAVE, "sleeps", bell=bell.path)
-                            )
+                            ns, fn, words = HANG
+                            run = partial(portal.run_from_ns, bell=bell.path, **words)
+                            nursery.start_soon(run, ns, fn)
                             await bell.heard()
                             await dump(sys.argv[1])
                             nursery.cancel_scope.cancel()
@@ -256,20 +295,42 @@ STUCK_IN_C: Final = """
 """
 
 
+def dumps_of_hang(
+    start_method: str, folder: Path, ns: str, fn: str, /, **words: str
+) -> tuple[str, str, str]:
+    """What the program says, and its dumps while it hangs and after it was stopped."""
+    text = STUCK_IN_C.replace("HANG", repr((ns, fn, words)))
+    program = write_program(folder, text)
+    dumps = [folder / "before", folder / "after"]
+    done = run_python(start_method, program, *dumps)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, *(path.read_text() for path in dumps)  # type: ignore[return-value]
+
+
 def test_who_cannot_be_stopped_is_still_seen(
     start_method: str, traits: spawn.Traits, tmp_path: Path
 ) -> None:
     """An interpreter that is blocked in C is named, also when it was left behind."""
-    program = write_program(tmp_path, STUCK_IN_C)
-    dumps = [tmp_path / "before", tmp_path / "after"]
-    done = run_python(start_method, program, *dumps)
-    assert done.returncode == 0, done.stderr
-    before, after = (path.read_text() for path in dumps)
-    assert "runs in sleeps (" in brief(before)
+    said, before, after = dumps_of_hang(
+        start_method, tmp_path, hangs.MISBEHAVE, "sleeps"
+    )
+    assert_named(before, _misbehaviours.sleeps, "time.sleep(3600)")
     left = not traits.can_kill
-    assert ("abandoned" in done.stdout) == left
+    assert ("abandoned" in said) == left
     assert ("could not be stopped and was left behind: stuck@" in after) == left
     assert ("runs in sleeps (" in brief(after)) == left
+
+
+def test_a_thread_of_a_grandchild_is_named(start_method: str, tmp_path: Path) -> None:
+    """A job of `trio.to_thread` that never returns is found two levels down.
+
+    In a program of its own, since a thread of an interpreter cannot be ended.
+    """
+    hang = (hangs.__name__, "have_child_that")
+    _, text, _ = dumps_of_hang(start_method, tmp_path, *hang, fn="wait_in_thread")
+    assert "thread 'stuck_in_c from tests.devx.hangs.wait_in_thread'" in brief(text)
+    assert_named(text, hangs.wait_in_thread, "_never.wait()@stuck_in_c")
+    assert "stuck called below, 0: tests.devx.hangs.wait_in_thread" in text
 
 
 # -- People and pictures ---------------------------------------------------------------

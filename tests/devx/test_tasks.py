@@ -1,12 +1,17 @@
 """Tasks and threads are found with their stacks, by any thread, stuck loop or not."""
 
+import _thread
+import gc
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Generator, Iterator
+from typing import Any
 
+import msgspec
 import trio
 
 from tractor import devx
 from tractor.devx import TaskFacts, task_tree
+from tractor.devx._actors import take_report
 
 
 def tasks_of(tree: devx.TaskTree) -> Iterator[TaskFacts]:
@@ -111,3 +116,101 @@ def test_without_a_loop_there_are_no_tasks() -> None:
     """Runs that are over leave none."""
     trio.run(trio.lowlevel.checkpoint)
     assert task_tree().runs == []
+
+
+# -- What is hard to look at -----------------------------------------------------------
+
+
+async def test_an_awaitable_of_ones_own_does_not_end_a_stack() -> None:
+    """Its `__await__` may hand on that of a coroutine, which shows no frames."""
+
+    class Job:
+        def __await__(self) -> Generator[Any, Any]:
+            return self.work().__await__()
+
+        async def work(self) -> None:
+            await trio.sleep_forever()
+
+    async def waits_for_job(job: Awaitable[None]) -> None:
+        await job
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(waits_for_job, Job())
+        await trio.testing.wait_all_tasks_blocked()
+        task = task_called(task_tree(), "waits_for_job")
+        nursery.cancel_scope.cancel()
+    functions = [frame.function.rpartition(".")[2] for frame in task.stack]
+    assert functions[:3] == ["waits_for_job", "work", "sleep_forever"]
+
+
+async def test_tasks_are_found_after_a_freeze() -> None:
+    """`gc.freeze` hides all objects from who looks for them there."""
+    gc.freeze()
+    try:
+        tree = task_tree()
+    finally:
+        gc.unfreeze()
+    assert any(task.running for task in tasks_of(tree))
+
+
+async def test_however_deep_tasks_are_they_can_be_told() -> None:
+    """Some hundred levels are more than one can encode, or read, in one piece."""
+
+    async def go_down(levels: int) -> None:
+        async with trio.open_nursery() as nursery:
+            if levels:
+                nursery.start_soon(go_down, levels - 1)
+            else:
+                await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(go_down, 600)
+        await trio.testing.wait_all_tasks_blocked()
+        report = take_report()
+        nursery.cancel_scope.cancel()
+    told = msgspec.msgpack.decode(msgspec.msgpack.encode(report), type=devx.Report)
+    tree = devx.TaskTree(told.runs)
+    assert sum(task.name.endswith("go_down") for task in tasks_of(tree)) == 601
+    assert "sleep_forever" in str(tree)
+
+
+async def test_what_cannot_be_looked_at_costs_nothing_else() -> None:
+    """A nursery may just be in the making."""
+    async with trio.open_nursery() as nursery:
+        scope = nursery.cancel_scope
+        del nursery.cancel_scope
+        try:
+            tree = task_tree()
+        finally:
+            nursery.cancel_scope = scope
+    assert "a nursery cannot be shown: AttributeError" in str(tree)
+    assert any(task.running for task in tasks_of(tree))
+
+
+async def test_half_a_character_in_a_name_can_be_told() -> None:
+    """File names have such, and tasks are called after files."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep_forever, name="caf\udce9")
+        report = take_report()
+        nursery.cancel_scope.cancel()
+    assert b"caf" in msgspec.msgpack.encode(report)
+
+
+def test_the_main_thread_is_the_first() -> None:
+    """Before threads that Python has no id of; a brief look is one at it."""
+    runs, ends = _thread.allocate_lock(), _thread.allocate_lock()
+    runs.acquire()
+    ends.acquire()
+
+    def unknown() -> None:
+        runs.release()
+        ends.acquire()
+        runs.release()
+
+    _thread.start_new_thread(unknown, ())
+    assert runs.acquire(timeout=10)
+    names = [thread.name for thread in take_report().threads]
+    ends.release()
+    assert runs.acquire(timeout=10)
+    assert names[0] == "MainThread"
+    assert "not Python's own" in names

@@ -289,6 +289,14 @@ def test_an_interpreter_is_found(before: Census) -> None:
     assert find_leaks(before, 0) == []
 
 
+def test_the_main_interpreter_is_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not there before somebody imports the module that counts them."""
+    with monkeypatch.context() as patch:
+        patch.delitem(sys.modules, "_interpreters")
+        before = take_census()
+    assert find_leaks(before, 0) == []
+
+
 def test_files_are_found_and_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

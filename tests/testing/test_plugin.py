@@ -1,11 +1,14 @@
 """The pytest plugin: what it costs, and what its options, marks and fixtures do."""
 
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
+
+from tractor import available_backends, testing
 
 pytest_plugins = ["pytester"]
 
@@ -20,9 +23,20 @@ type Run = Callable[..., pytest.RunResult]
 
 
 @pytest.fixture
-def run_inner(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
+def short_dir() -> Iterator[str]:
+    """A folder with a name that leaves room for that of a socket."""
+    with tempfile.TemporaryDirectory(prefix="tractor-") as path:
+        yield path
+
+
+@pytest.fixture
+def run_inner(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, short_dir: str
+) -> Run:
     """Run a test file as somebody else's, who has no settings of ours."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    # A run that is ended by force leaves its things there.
+    monkeypatch.setenv("XDG_RUNTIME_DIR", short_dir)
     pytester.makeini(SETTINGS)
 
     def run(source: str, *args: str, alone: bool = False) -> pytest.RunResult:
@@ -100,16 +114,41 @@ def test_a_backend_is_skipped_by_name(run_inner: Run) -> None:
     )
 
 
-def test_a_module_is_skipped_by_name(run_inner: Run) -> None:
-    """The mark works for all tests of a module."""
-    result = run_inner(
-        """
-        import pytest
-        pytestmark = pytest.mark.skipon_spawn_backend("trio")
-        def test_it(start_method): pass
-        """
-    )
-    result.assert_outcomes(skipped=1)
+ON_EACH_LEVEL: Final = """
+import pytest
+{module}
+
+{function}
+def test_function(start_method): pass
+
+{klass}
+class TestClass:
+    def test_method(self, start_method): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("mark", "reason"),
+    [
+        ('skipon_spawn_backend("trio")', "does not work on spawn backend 'trio'"),
+        ('skipon_spawn_backend("trio", reason="of rain")', "of rain"),
+        ('requires_trait("can_interrupt")', "lacks the trait 'can_interrupt'"),
+        ('no_tpt("tcp")', "does not work on transport 'tcp'"),
+        ('no_tpt("tcp", reason="of snow")', "of snow"),
+    ],
+)
+@pytest.mark.parametrize("level", ["module", "function", "klass"])
+def test_a_mark_works_on_each_level(
+    run_inner: Run, level: str, mark: str, reason: str
+) -> None:
+    """On a function, a class or a module: what is below it is skipped, and why."""
+    texts = dict.fromkeys(("module", "function", "klass"), "")
+    head = "pytestmark = " if level == "module" else "@"
+    texts[level] = f"{head}pytest.mark.{mark}"
+    result = run_inner(ON_EACH_LEVEL.format(**texts), "--tpt-proto=tcp", "-rs")
+    skipped = 2 if level == "module" else 1
+    result.assert_outcomes(skipped=skipped, passed=2 - skipped)
+    result.stdout.fnmatch_lines([f"SKIPPED*{reason}"])
 
 
 @pytest.mark.parametrize(
@@ -117,6 +156,7 @@ def test_a_module_is_skipped_by_name(run_inner: Run) -> None:
     [
         ('skipon_spawn_backend("nonesuch")', "*unknown spawn backend 'nonesuch'*"),
         ('requires_trait("can_fly")', "*there is no trait 'can_fly'*"),
+        ('no_tpt("pigeon")', "*no_tpt: unknown transport 'pigeon'; there are uds, tcp"),
     ],
 )
 def test_a_mark_that_is_misspelt_fails(run_inner: Run, mark: str, problem: str) -> None:
@@ -148,6 +188,29 @@ def test_each_backend_has_its_line_in_the_summary(run_inner: Run) -> None:
     result.stdout.fnmatch_lines(
         ["*= spawn backends =*", "trio: 2 passed", "mp_spawn: 1 * 1 *"]
     )
+
+
+def test_all_backends_are_run_in_one_session(run_inner: Run) -> None:
+    """Each that works here, with a real actor; the summary has a line on each."""
+    source = """
+    import os, tractor
+
+    async def pid() -> int:
+        return os.getpid()
+
+    async def test_it(start_method, spawn_traits):
+        async with tractor.open_nursery(start_method=start_method) as an:
+            portal = await an.start_actor("x", enable_modules=[__name__])
+            assert (await portal.run(pid) != os.getpid()) == spawn_traits.own_process
+            await an.cancel()
+
+    def test_once(): pass
+    """
+    keys = available_backends()
+    result = run_inner(source, "--spawn-backend=all", alone=True)
+    result.assert_outcomes(passed=len(keys) + 1)
+    assert len(keys) >= 3
+    result.stdout.fnmatch_lines_random([f"{key}: 1 passed" for key in keys])
 
 
 def test_trees_of_a_test_are_on_its_backend(run_inner: Run) -> None:
@@ -198,6 +261,53 @@ def test_the_level_is_for_the_logger_and_for_the_tree(run_inner: Run) -> None:
     """
     result = run_inner(source, "--ll=runtime", alone=True)
     result.stdout.fnmatch_lines(["*RUNTIME*here it is*"])
+
+
+# -- Transports, addresses, the debugger -----------------------------------------------
+
+
+def test_an_address_is_private(run_inner: Run) -> None:
+    """To the session: a socket in its runtime directory, or a port that is free."""
+    source = """
+    import os, socket
+
+    def test_it(tpt_proto, reg_addr, runtime_dir):
+        assert tpt_proto == "{}"
+        family = socket.AF_UNIX if tpt_proto == "uds" else socket.AF_INET
+        with socket.socket(family) as server:
+            server.bind(str(reg_addr) if tpt_proto == "uds" else reg_addr)
+        if tpt_proto == "uds":
+            assert str(reg_addr.parent) == runtime_dir == os.environ["XDG_RUNTIME_DIR"]
+            assert os.stat(runtime_dir).st_mode & 0o777 == 0o700
+    """
+    run_inner(source.format("uds")).assert_outcomes(passed=1)
+    result = run_inner(source.format("tcp"), "--tpt-proto=tcp")
+    result.assert_outcomes(passed=1)
+
+
+def test_a_transport_that_is_none_is_one_clear_line(run_inner: Run) -> None:
+    """As with a backend that is none."""
+    result = run_inner("def test_it(): pass", "--tpt-proto=pigeon")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --tpt-proto=pigeon: unknown transport; *"])
+
+
+@pytest.mark.parametrize("option", ["--debug-mode", "--tpdb"])
+@pytest.mark.parametrize("missing", [True, False])
+def test_debug_mode_needs_a_debugger(
+    run_inner: Run, monkeypatch: pytest.MonkeyPatch, option: str, missing: bool
+) -> None:
+    """Without one that is one clear line; with one, a test sees what was asked for."""
+    why = "the debugger is out" if missing else ""
+    monkeypatch.setattr(testing, "missing_debugger", lambda: why)
+    result = run_inner("def test_it(debug_mode): assert debug_mode", option)
+    if missing:
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["ERROR: --debug-mode: the debugger is out"])
+    else:
+        result.assert_outcomes(passed=1)
+        other = run_inner("def test_it(debug_mode): assert not debug_mode")
+        other.assert_outcomes(passed=1)
 
 
 # -- Hangs -----------------------------------------------------------------------------
@@ -276,6 +386,15 @@ def test_a_timeout_of_the_run_shows_the_whole_tree(run_inner: Run) -> None:
     )
 
 
+def test_a_timeout_by_a_signal_is_left_alone(run_inner: Run) -> None:
+    """Where pytest-timeout fails the test alone, it does so as without us."""
+    source = "import time\ndef test_it(runtime_dir): time.sleep(30)"
+    limits = ("--timeout=0.3", "--timeout-method=signal")
+    result = run_inner(source, *limits, alone=True)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*Timeout*0.3*"])
+
+
 def test_a_timeout_without_actors_is_as_ever(run_inner: Run) -> None:
     """The plugin does not import the package for it."""
     source = "import time\ndef test_it(): time.sleep(30)"
@@ -314,6 +433,47 @@ def test_blocks_and_decorated_tests_are_bounded(run_inner: Run) -> None:
     result.assert_outcomes(passed=2, failed=2)
     result.stdout.fnmatch_lines(["*waits in test_block (*", "*TooSlowError*0.1 s*"])
     result.stdout.fnmatch_lines(["*waits in test_decorated (*"])
+
+
+# -- With pytest-xdist -----------------------------------------------------------------
+
+
+def test_several_workers_share_the_tests(run_inner: Run) -> None:
+    """Each has a runtime directory of its own; hangs and sums are as without them."""
+    source = (
+        CHILD_HANGS
+        + """
+def test_addresses(start_method, reg_addr):
+    import os
+    print("at", os.environ["PYTEST_XDIST_WORKER"], reg_addr)
+    assert 0
+
+async def test_more(start_method):
+    await test_it()
+"""
+    )
+    options = ("--spawn-backend=trio,mp_spawn", "--enable-stack-on-sig")
+    result = run_inner(
+        source, *options, "-n2", "--dist=each", "--hang-after=2", alone=True
+    )
+    result.assert_outcomes(failed=10)
+    assert result.stdout.str().count("waits in never_ends (") >= 6
+    lines = [line for line in result.outlines if line.startswith("at gw")]
+    assert len({line.split()[2] for line in lines}) == 2
+    result.stdout.fnmatch_lines(["trio: 4 failed", "mp_spawn: 4 failed"])
+
+
+def test_a_timeout_of_a_worker_shows_the_whole_tree(run_inner: Run) -> None:
+    """At stderr, since a worker has no report of its own; its end is counted."""
+    source = CHILD_HANGS.replace("test_it()", "test_it(start_method)")
+    limits = ("--timeout=5", "--timeout-method=thread", "-n1")
+    options = ("--spawn-backend=trio,mp_spawn", "--enable-stack-on-sig", "-ktrio")
+    once = "--max-worker-restart=0"
+    result = run_inner(source, *options, *limits, once, alone=True)
+    result.stderr.fnmatch_lines(
+        ["*::test_it[[]trio[]] has taken 5 s", "*waits in never_ends (*"]
+    )
+    result.stdout.fnmatch_lines(["*worker 'gw0' crashed*", "trio: 1 failed"])
 
 
 # -- Gates -----------------------------------------------------------------------------

@@ -11,9 +11,13 @@ from tractor.cli._codes import DONE, SILENT, USAGE, CommandError
 from tractor.devx import ActorNode, ActorTree, describe_tree, find_trees
 
 UUID_PART: Final = 6  # characters of a uuid that name an actor
+NO_ACTORS: Final = (
+    "no actors found; of a tree on a backend of multiprocessing, or of a root alone, "
+    "at least one has to be enabled: see enable_stack_on_sig"
+)
 COLUMNS: Final = ("PID", "NAME", "S", "STATUS")
 
-_NAME: Final = re.compile(r"tractor\._child.* --name (\S+)")
+_NAME: Final = re.compile(r"tractor\._child.* --name (.+?)(?= --link |$)")
 
 
 # -- Commands --------------------------------------------------------------------------
@@ -77,11 +81,7 @@ def dump(args: argparse.Namespace) -> int:
 def _trees() -> list[ActorTree]:
     trees = find_trees()
     if not trees:
-        msg = (
-            "no actors found; of a tree on a backend of multiprocessing, or of a root "
-            "alone, at least one has to be enabled: see enable_stack_on_sig"
-        )
-        raise CommandError(msg)
+        raise CommandError(NO_ACTORS)
     return trees
 
 

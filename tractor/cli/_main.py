@@ -5,7 +5,9 @@ import os
 import sys
 from typing import Final
 
-from tractor.cli import _codes, _doctor, _kill, _look
+from tractor.cli import _codes, _doctor, _kill, _look, _top
+
+INTERRUPTED: Final = 130  # exit code after Ctrl-C, as of a shell
 
 EPILOG: Final = """\
 exit codes: 0 done; 1 no such actor, or doctor found a fault; 2 wrong command line;
@@ -26,14 +28,27 @@ def main(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
     try:
         code: int = args.run(args)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as with `>&-`
+            sys.stdout.flush()
     except _codes.CommandError as exc:
         print(f"tractor: {exc}", file=sys.stderr)
         return exc.code
     except BrokenPipeError:  # as by `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return _codes.DONE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as exc:
+        _drop_output()
+        print(f"tractor: {exc}", file=sys.stderr)
+        return _codes.FAILED
     return code
+
+
+def _drop_output() -> None:
+    """What is left in its buffer would fail once more when Python ends."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,6 +82,18 @@ def _parser() -> argparse.ArgumentParser:
     which = dump.add_mutually_exclusive_group(required=True)
     which.add_argument("actor", nargs="?", metavar="ACTOR")
     which.add_argument("--all", action="store_true", help="all actors of all trees")
+    top = add("top", "show what actors use, again and again", _top.top)
+    top.add_argument(
+        "-n", type=int, dest="count", help="refreshes; without end if left"
+    )
+    top.add_argument(
+        "-d",
+        type=float,
+        dest="delay",
+        default=_top.DELAY,
+        metavar="SECONDS",
+        help="between two refreshes (default: %(default)s)",
+    )
     kill = add("kill", "end an actor, and with it all below it", _kill.kill)
     kill.add_argument("actor", metavar="ACTOR")
     kill.add_argument("--now", action="store_true", help="by SIGKILL, not by SIGTERM")

@@ -24,7 +24,14 @@ from tractor._proc import (
     threads_of,
 )
 from tractor.devx._facts import Answer, ProcessFacts, Report
-from tractor.devx._mailbox import Door, Mailbox, current_interpreter, find_doors
+from tractor.devx._mailbox import (
+    Door,
+    Mailbox,
+    current_interpreter,
+    find_doors,
+    open_door,
+    open_pipe,
+)
 
 PATIENCE: Final = 1.0  # seconds for all answers together
 TICK: Final = 0.01  # seconds between two looks; no event tells of an answer
@@ -45,7 +52,9 @@ def ask_all(within: float = PATIENCE) -> list[Answer]:
 
 
 def ask(
-    processes: Iterable[tuple[int, Stat | None]], within: float = PATIENCE
+    processes: Iterable[tuple[int, Stat | None]],
+    within: float = PATIENCE,
+    last_resort: bool = True,
 ) -> list[Answer]:
     """What each of these answers, or what it looks like from outside.
 
@@ -53,14 +62,15 @@ def ask(
         processes: Ids, with what the kernel says; `None` for this process, of which
             only the sub-interpreters are asked.
         within: Seconds for all of them together; > 0.
+        last_resort: Whether those that say nothing get that signal.
     """
     deadline = time.monotonic() + within
-    last_resort = deadline - within / 2
+    resort_at = deadline - within / 2 if last_resort else deadline
     with ExitStack() as stack:
         questions = list(_questions(processes, stack))
         waiting = [each for each in questions if each.ask()]
         while waiting and (now := time.monotonic()) < deadline:
-            if now >= last_resort:
+            if now >= resort_at:
                 for each in waiting:
                     each.ask_for_stacks()
             time.sleep(TICK)
@@ -73,7 +83,7 @@ def ask(
 def _questions(
     processes: Iterable[tuple[int, Stat | None]], stack: ExitStack
 ) -> Iterator["_Question"]:
-    """One for each mailbox, and for each process without any."""
+    """One for each interpreter with a mailbox, and for each process without any."""
     for pid, stat in processes:
         process = (
             describe_process(pid, stat) if stat is not None else describe_this_process()
@@ -83,10 +93,11 @@ def _questions(
             doors = list(find_doors(pid))
         except OSError as exc:
             problem = f"it cannot be asked: {exc.strerror}"
-        boxes = [door for door in doors if _may_knock(pid, door)]
-        for box in boxes:
+        # One of each interpreter, which may answer to several signals.
+        boxes = {door.interpreter: door for door in doors if _may_knock(pid, door)}
+        for box in boxes.values():
             yield _Question(process, box, doors, stack)
-        if stat is not None and not any(box.interpreter == 0 for box in boxes):
+        if stat is not None and 0 not in boxes:
             question = _Question(process, None, doors, stack)
             question.silence = problem or DEAF
             yield question
@@ -149,27 +160,30 @@ class _Question:
     def _send(self, door: Door) -> None:
         # From now on the number cannot be another process's.
         self._pidfd = self._keep(os.pidfd_open(self._process.pid))
-        box = self._box = Mailbox(os.open(door.path, os.O_RDWR | os.O_CLOEXEC))
+        box = self._box = Mailbox(open_door(door, os.O_RDWR))
         self._stack.callback(box.close)
+        pipe = self._keep(open_pipe(door)) if door.kind == "pipe" else None
         self._before = box.answered
         box.ask()
-        if door.kind == "signal":
+        if pipe is not None:
+            os.write(pipe, b"d")
+        elif catches(self._process.pid, door.number):
             signal.pidfd_send_signal(self._pidfd, door.number)
-            return
-        pipe = f"/proc/{self._process.pid}/fd/{door.number}"
-        with open(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK), "wb", 0) as file:
-            file.write(b"d")
+        else:
+            self.silence = DEAF
 
     def look(self) -> bool:
-        """Whether the answer is there."""
+        """Whether the answer is there, or something that is none."""
         assert self._box is not None
-        if (answer := self._box.get_answer(self._before)) is None:
-            return False
-        report = msgspec.msgpack.decode(answer, type=Report)
-        if report.pid == self._process.pid:
-            self._report = report
-        else:  # it is a fork, and its mailbox that of another process
-            self.silence = f"it is a fork of process {report.pid}"
+        try:
+            if (answer := self._box.get_answer(self._before)) is None:
+                return False
+            if answer:
+                self._report = msgspec.msgpack.decode(answer, type=Report)
+            else:
+                self.silence = "it failed to answer; its log says why"
+        except (OSError, msgspec.MsgspecError, RecursionError) as exc:
+            self.silence = f"its answer cannot be read: {type(exc).__name__}: {exc}"
         return True
 
     def ask_for_stacks(self) -> None:
@@ -182,7 +196,7 @@ class _Question:
             for door in self._doors:
                 # From another process only: it stops whoever gets it for a moment.
                 if door.kind == "stacks" and catches(pid, door.number):
-                    self._stacks = self._keep(os.open(door.path, os.O_RDONLY))
+                    self._stacks = self._keep(open_door(door, os.O_RDONLY))
                     self._stacks_from = os.fstat(self._stacks).st_size
                     signal.pidfd_send_signal(self._pidfd, door.number)
 
@@ -191,7 +205,7 @@ class _Question:
         stacks = b""
         if self._stacks not in (None, -1) and self._report is None:
             assert self._stacks is not None
-            size = os.fstat(self._stacks).st_size - self._stacks_from
+            size = max(0, os.fstat(self._stacks).st_size - self._stacks_from)
             stacks = os.pread(self._stacks, size, self._stacks_from)
         text = stacks.decode(errors="replace")
         number = self._door.interpreter if self._door is not None else 0

@@ -52,7 +52,7 @@ def dump_to_file(
                 file.write(part)
                 file.flush()
                 written = ""
-    except OSError as exc:
+    except (OSError, ValueError) as exc:  # the latter of a path that can be none
         log.error("%s: the dump cannot be written to a file: %s", why, exc)
         _write_to_stderr([written, *parts])
         return None
@@ -73,10 +73,14 @@ def dump_to_text(why: str, *, all_threads: bool = True) -> str:
 def _open(path: Destination) -> tuple[IO[str], Path]:
     if path is not None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        return open(os.open(path, flags, 0o600), "w", encoding="utf-8"), Path(path)
+        return _text_file(os.open(path, flags, 0o600)), Path(path)
     prefix = f"dump-{os.getpid()}-"
     fd, name = tempfile.mkstemp(".txt", prefix, dir=_folder())
-    return open(fd, "w", encoding="utf-8"), Path(name)
+    return _text_file(fd), Path(name)
+
+
+def _text_file(fd: int) -> IO[str]:
+    return open(fd, "w", encoding="utf-8", errors="backslashreplace")
 
 
 def _folder() -> Path | None:
@@ -136,7 +140,10 @@ def _ask_all() -> tuple[list[Answer], str]:
             problems[:] = [f"{type(exc).__name__}: {exc}"]
 
     thread = threading.Thread(target=ask, name="tractor dump part", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as exc:
+        return [], str(exc)
     thread.join(BOUND)
     return (results[0], "") if results else ([], problems[0])
 
@@ -155,4 +162,4 @@ def _section(title: str, lines: Iterator[str]) -> str:
 def _write_to_stderr(parts: list[str]) -> None:
     with suppress(OSError):
         for part in parts:
-            os.write(STDERR, part.encode(errors="replace"))
+            os.write(STDERR, part.encode(errors="backslashreplace"))

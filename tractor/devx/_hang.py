@@ -51,22 +51,26 @@ class dump_on_hang:
         self._path = path
         self._all_threads = all_threads
         self._what = "a block"
-        self._over = threading.Event()
         self._written = threading.Event()
-        self._thread: threading.Thread | None = None
+        # What watches each block that is not left; blocks may be within each other.
+        self._watches: list[tuple[threading.Event, threading.Thread]] = []
 
     def __enter__(self) -> Self:
-        self._over.clear()
-        self._thread = threading.Thread(
-            target=self._watch, name="tractor dump_on_hang", daemon=True
+        if not self._watches:
+            self.dumped = None
+            self._written.clear()
+        over = threading.Event()
+        thread = threading.Thread(
+            target=self._watch, args=(over,), name="tractor dump_on_hang", daemon=True
         )
-        self._thread.start()
+        thread.start()
+        self._watches.append((over, thread))
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        assert self._thread is not None
-        self._over.set()
-        self._thread.join(PATIENCE)
+        over, thread = self._watches.pop()
+        over.set()
+        thread.join(PATIENCE)
 
     def wait_dumped(self, timeout: float) -> bool:
         """Wait until the dump was made; whether that was within `timeout` seconds.
@@ -76,12 +80,19 @@ class dump_on_hang:
         return self._written.wait(timeout)
 
     def __call__[F: Callable[..., Any]](self, fn: F) -> F:
-        """Decorate a function: each call of it is a block of its own."""
+        """Decorate a function: each call of it is a block of its own.
+
+        Raises:
+            TypeError: It is a generator, whose calls end before it does anything.
+        """
+        if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+            msg = f"dump_on_hang is for functions, not for a generator: {fn!r}"
+            raise TypeError(msg)
 
         def block() -> dump_on_hang:
             options = {"path": self._path, "all_threads": self._all_threads}
             new = dump_on_hang(self._seconds, **options)  # type: ignore[arg-type]
-            new._what = fn.__qualname__
+            new._what = getattr(fn, "__qualname__", repr(fn))
             return new
 
         if inspect.iscoroutinefunction(fn):
@@ -100,8 +111,8 @@ class dump_on_hang:
 
         return watched  # type: ignore[return-value]
 
-    def _watch(self) -> None:
-        if self._over.wait(self._seconds):
+    def _watch(self, over: threading.Event) -> None:
+        if over.wait(min(self._seconds, threading.TIMEOUT_MAX)):
             return
         why = f"{self._what} has taken {self._seconds:g} s"
         self.dumped = dump_to_file(why, self._path, all_threads=self._all_threads)

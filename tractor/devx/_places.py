@@ -21,7 +21,7 @@ _TRIO: Final = (
 )
 _TEST_RUNNER: Final = tuple(
     f"-packages{os.sep}{name}{os.sep}"
-    for name in ("pytest", "_pytest", "pluggy", "pytest_trio")
+    for name in ("pytest", "_pytest", "pluggy", "pytest_trio", "xdist", "execnet")
 )
 _TRACTOR: Final = str(Path(__file__).parents[1]) + os.sep
 _PLUGIN: Final = f"{_TRACTOR.removesuffix(os.sep)}_pytest.py"

@@ -20,7 +20,9 @@ _CHILD: Final = "tractor._child"  # what is on the command line of an actor
 _MP_CHILD: Final = "--multiprocessing-fork"  # on that of anything by multiprocessing
 
 
-def find_trees(within: float = PATIENCE) -> list[ActorTree]:
+def find_trees(
+    within: float = PATIENCE, *, last_resort: bool = True
+) -> list[ActorTree]:
     """Each tree of this user's actors, by the process id of its root.
 
     It works while they are stuck; those that say nothing are shown from outside. This
@@ -28,6 +30,9 @@ def find_trees(within: float = PATIENCE) -> list[ActorTree]:
 
     Args:
         within: Seconds for all answers together; > 0.
+        last_resort: Whether those that say nothing get the signal upon which
+            `faulthandler` writes their stacks. It fills their memory a little each
+            time, so whoever asks again and again does without.
     """
     found: dict[int, Stat] = {}
     roots: list[list[tuple[int, Stat]]] = []
@@ -36,7 +41,7 @@ def find_trees(within: float = PATIENCE) -> list[ActorTree]:
             tree = [(root, stat), *descendants(root)]
             found.update(tree)
             roots.append([each for each in tree if each[0] != os.getpid()])
-    answers = ask([each for tree in roots for each in tree], within)
+    answers = ask([each for tree in roots for each in tree], within, last_resort)
     trees = []
     for tree in roots:
         pids = {pid for pid, _ in tree}

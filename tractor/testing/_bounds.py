@@ -9,7 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import wraps
-from typing import Any, Final, Self
+from typing import Any, Final, Self, overload
 
 import trio
 
@@ -41,6 +41,8 @@ class HangWatch:
         self._seconds = seconds
         self._over = threading.Event()
         self._cancels: list[Callable[[], object]] = []
+        self._fired = False
+        self._lock = threading.Lock()  # around the two above
         self._thread = threading.Thread(
             target=self._watch, name="tractor hang watch", daemon=True
         )
@@ -54,16 +56,25 @@ class HangWatch:
         self._thread.join(PATIENCE)
 
     def cancel_then(self, scope: trio.CancelScope) -> None:
-        """Cancel that scope of the current loop, once the dump is made."""
+        """Cancel that scope of the current loop, once the dump is made, or at once."""
         token = trio.lowlevel.current_trio_token()
-        self._cancels.append(lambda: token.run_sync_soon(scope.cancel))
+        with self._lock:
+            if self._fired:
+                scope.cancel()
+            else:
+                self._cancels.append(lambda: token.run_sync_soon(scope.cancel))
 
     def bound(self, fn: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        """`fn`, but one that takes too long is cancelled and raises `TooSlowError`."""
+        """`fn`, but one that takes too long is cancelled and raises `TooSlowError`.
+
+        That is with trio; another event loop runs it as it is.
+        """
 
         @wraps(fn)
         async def bounded(*args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
+            if not trio.lowlevel.in_trio_run():
+                return await fn(*args, **kwargs)
             with trio.CancelScope() as scope:
                 self.cancel_then(scope)
                 return await fn(*args, **kwargs)
@@ -72,9 +83,11 @@ class HangWatch:
         return bounded
 
     def _watch(self) -> None:
-        if self._over.wait(self._seconds):
+        if self._over.wait(min(self._seconds, threading.TIMEOUT_MAX)):
             return
         self.dump = dump_to_text(self.why)
+        with self._lock:
+            self._fired = True
         for cancel in self._cancels:
             with suppress(trio.RunFinishedError):
                 cancel()
@@ -120,8 +133,19 @@ class BoundedBlock:
         raise error
 
 
+@overload
+def tractor_test[**P](
+    fn: Callable[P, Awaitable[None]], *, timeout: float = ..., hide_tb: bool = ...
+) -> Callable[P, None]: ...
+@overload
+def tractor_test[**P](
+    fn: None = None, *, timeout: float = ..., hide_tb: bool = ...
+) -> Callable[[Callable[P, Awaitable[None]]], Callable[P, None]]: ...
 def tractor_test(
-    fn: Callable[..., Awaitable[None]] | None = None, *, timeout: float = TEST_TIMEOUT
+    fn: Callable[..., Awaitable[None]] | None = None,
+    *,
+    timeout: float = TEST_TIMEOUT,
+    hide_tb: bool = True,
 ) -> Any:
     """Decorate an async test: it runs in the root of a tree, and for so long at most.
 
@@ -131,19 +155,21 @@ def tractor_test(
     Args:
         fn: The test.
         timeout: Seconds of the real clock, after which it fails with a dump; > 0.
+        hide_tb: Whether pytest leaves our own frames out of its tracebacks.
 
     Raises:
         TypeError: `fn` is not an async function.
     """
     if fn is None:
-        return lambda test: tractor_test(test, timeout=timeout)
+        return lambda test: tractor_test(test, timeout=timeout, hide_tb=hide_tb)
     if not inspect.iscoroutinefunction(fn):
         msg = f"tractor_test is for async functions, not {fn!r}"
         raise TypeError(msg)
 
     @wraps(fn)
     def test(*args: Any, **kwargs: Any) -> None:
-        trio.run(_run_in_root, timeout, fn, args, kwargs)
+        __tracebackhide__ = hide_tb
+        trio.run(_run_in_root, timeout, fn, args, kwargs, hide_tb)
 
     return test
 
@@ -153,7 +179,9 @@ async def _run_in_root(
     fn: Callable[..., Awaitable[None]],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
+    hide_tb: bool,
 ) -> None:
+    __tracebackhide__ = hide_tb
     method = kwargs.get("start_method") or kwargs.get("spawn_backend")
     async with (
         open_root_actor(start_method=method, loglevel=kwargs.get("loglevel")),

@@ -93,6 +93,10 @@ class FaultyTransport:
             self._below.close()
         return lost + sent
 
+    def send_two_nowait(self, head: bytearray, body: bytes) -> int:
+        """See `Transport`; the first alone."""
+        return self.send_nowait(head)
+
     async def send_ready(self) -> None:
         """See `Transport`."""
         lane = self.sending
