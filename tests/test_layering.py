@@ -15,7 +15,7 @@ import pytest
 # it in this table, and itself.
 LAYERS: Final = (
     # In this one layer they may import those to the left, too.
-    (0, "_types _exceptions _orders log _instrument trionics _proc _census"),
+    (0, "_types _ending _exceptions _orders log _instrument trionics _proc _census"),
     (1, "msg"),
     (2, "interp ipc spawn"),
     (3, "runtime"),

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import trio
 
+from tractor._ending import leave
 from tractor._exceptions import FrameTooLarge, RemoteProtocolError, TransportClosed
 from tractor._types import Aid, ErrorInfo
 from tractor.ipc import BlockingLink, Channel, SocketTransport
@@ -46,7 +47,8 @@ if TYPE_CHECKING:
 log = get_logger("child")
 
 STDERR: Final = 2
-VERBS: Final = "tractor.discovery.verbs"  # loaded when one of them is called
+# Loaded when one of them is called.
+VERBS: Final = ("tractor.discovery.verbs", "tractor.tracing.verbs")
 BOOT_FAILED: Final = 1  # exit code; the parent has the error itself
 SHOWN: Final = 20  # running functions that a warning names
 
@@ -57,7 +59,7 @@ def main(argv: list[str]) -> NoReturn:
     lifeline = int(options["--lifeline"])
     os.set_inheritable(lifeline, False)
     hold(lifeline)
-    sys.exit(run_process(socket.socket(fileno=int(options["--link"]))))
+    leave(run_process(socket.socket(fileno=int(options["--link"]))))
 
 
 def run_process(link: socket.socket) -> int:
@@ -155,7 +157,7 @@ def _import(spec: t.SpawnSpec) -> Exposure:
     sys.argv[:] = [os.fsdecode(arg) for arg in spec.argv]
     if spec.runtime_vars.loglevel is not None:
         get_console_log(spec.runtime_vars.loglevel)
-    exposure = Exposure(spec.enable_modules, services=[VERBS])
+    exposure = Exposure(spec.enable_modules, services=VERBS)
     try:
         exposure.load(before=set_replaying)
     finally:

@@ -43,6 +43,10 @@ class FakeTransport:
         self.sent += data[:count]
         return count
 
+    def send_two_nowait(self, head: bytearray, body: bytes) -> int:
+        """See `Transport`; the first alone."""
+        return self.send_nowait(head)
+
     async def send_ready(self) -> None:
         """See `Transport`."""
         while self._room == 0 and self._cannot_send is None:

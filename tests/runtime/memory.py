@@ -50,6 +50,10 @@ class MemoryTransport:
         self.other._change()
         return len(data)
 
+    def send_two_nowait(self, head: bytearray, body: bytes) -> int:
+        """See `Transport`; the first alone."""
+        return self.send_nowait(head)
+
     async def send_ready(self) -> None:
         """See `tractor.ipc.Transport`."""
         await trio.lowlevel.checkpoint()

@@ -107,24 +107,42 @@ class Channel:
 
     # -- sending -----------------------------------------------------------------------
 
-    def send_nowait(self, record: Record) -> None:
+    def send_nowait(self, record: Record, body: bytes = b"") -> None:
         """Send one record, or queue it whole; never waits.
+
+        Args:
+            record: To be sent.
+            body: The rest of its last field, whose beginning is in the record: large
+                payloads go from where they are to the kernel. See `msg.Bulk`.
 
         Raises:
             FrameTooLarge: It exceeds `max_frame`; nothing was sent.
             TransportClosed: The channel is closed.
         """
-        frame = encode_frame(record, self.max_frame)
+        frame = encode_frame(record, self.max_frame, len(body))
         if self.closed is not None or self._broken is not None:
             self._raise_closed()
         now, task = perf_counter(), current_task()
         if self._outbox or (now - self._sent_at < RUSH and task is not self._sender):
             self._enqueue(frame)
+            if body:
+                self._enqueue(memoryview(body))
             return
         self._sender, self._sent_at = task, now
+        if body:
+            self._send_large(frame, body)
+            return
         sent = self._transport.send_nowait(frame)
         if sent < len(frame):
             self._enqueue(memoryview(frame)[sent:])
+
+    def _send_large(self, frame: bytearray, body: bytes) -> None:
+        sent = self._transport.send_two_nowait(frame, body)
+        if sent < len(frame):
+            self._enqueue(memoryview(frame)[sent:])
+            self._enqueue(memoryview(body))
+        elif sent < len(frame) + len(body):
+            self._enqueue(memoryview(body)[sent - len(frame) :])
 
     def _enqueue(self, frame: bytearray | memoryview) -> None:
         self._outbox.append(frame)
@@ -133,7 +151,7 @@ class Channel:
             trio.lowlevel.reschedule(self._writer)
             self._writer = None
 
-    async def send(self, record: Record) -> None:
+    async def send(self, record: Record, body: bytes = b"") -> None:
         """Send one record; waits while too much is queued before it.
 
         Records are sent in the order of the calls, also of calls that wait.
@@ -147,11 +165,11 @@ class Channel:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         if not self.crowded:
-            self.send_nowait(record)
+            self.send_nowait(record, body)
             return
         async with self._turns:
             await self.wait_uncongested()
-            self.send_nowait(record)
+            self.send_nowait(record, body)
 
     @property
     def crowded(self) -> bool:
@@ -203,7 +221,7 @@ class Channel:
     async def _read(self, dispatch: Callable[[AnyRecord], None]) -> TransportClosed:
         splitter = FrameSplitter(self.max_frame)
         try:
-            while data := await self._transport.receive_some():
+            while data := await self._transport.receive_some(splitter.appetite):
                 for frame in splitter.feed(data):
                     dispatch(decode_record(frame))
                     if self.closed is not None:

@@ -123,6 +123,10 @@ class TlsTransport:
                 count += encrypted
         return count
 
+    def send_two_nowait(self, head: bytearray, body: bytes) -> int:
+        """See `Transport`; the first alone."""
+        return self.send_nowait(head)
+
     async def send_ready(self) -> None:
         """See `Transport`."""
         await self._below.send_ready()

@@ -12,6 +12,7 @@ import trio
 
 from tractor._exceptions import TransportBroken
 
+SEND_BUFFER: Final = 512 * 1024  # bytes; Linux takes twice as much, with its own
 READ_SIZE: Final = 64 * 1024  # bytes asked for at once; see docs/adr/0003
 
 # What a wait ends with: a broken connection, or one that is closed meanwhile.
@@ -27,6 +28,13 @@ class Transport(Protocol):
         Raises:
             TransportBroken: The connection is gone; what has arrived can still be
                 received, and then its end.
+        """
+        ...
+
+    def send_two_nowait(self, head: bytearray, body: bytes) -> int:
+        """As `send_nowait` of the two together, or of the first alone.
+
+        It spares a copy of the second one.
         """
         ...
 
@@ -58,7 +66,12 @@ class SocketTransport:
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
+        if sock.family == socket.AF_UNIX:
+            # The default has room for three payloads of 64 KiB, and so both sides would
+            # wait for one another all the time.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self._sock = sock
+        self._more = False  # bytes are probably there
 
     def send_nowait(self, data: bytes | bytearray | memoryview) -> int:
         """See `Transport`."""
@@ -67,11 +80,23 @@ class SocketTransport:
         except BlockingIOError:
             return 0
         except OSError as exc:
-            # A peer that takes nothing any more, but holds its end open, would never
-            # be noticed by whoever waits for its answer.
-            with suppress(OSError):
-                self._sock.shutdown(socket.SHUT_RD)
-            raise _broken(exc) from exc
+            raise self._cut(exc) from exc
+
+    def send_two_nowait(self, head: bytearray, body: bytes) -> int:
+        """See `Transport`."""
+        try:
+            return self._sock.sendmsg([head, body])
+        except BlockingIOError:
+            return 0
+        except OSError as exc:
+            raise self._cut(exc) from exc
+
+    def _cut(self, exc: OSError) -> TransportBroken:
+        # A peer that takes nothing any more, but holds its end open, would never be
+        # noticed by whoever waits for its answer.
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RD)
+        return _broken(exc)
 
     async def send_ready(self) -> None:
         """See `Transport`."""
@@ -86,14 +111,22 @@ class SocketTransport:
         while True:
             self._check_open()
             try:
-                # Waiting first, also where bytes are there already, lets other tasks
-                # run between two reads of a peer that never pauses.
-                await trio.lowlevel.wait_readable(self._sock)
-                return self._sock.recv(limit)
+                # Before a read other tasks run, also where bytes are there already:
+                # the peer may never pause. Where the last read found much there is
+                # probably more, and the kernel need not be asked first.
+                if self._more:
+                    await trio.lowlevel.checkpoint()
+                    self._check_open()
+                else:
+                    await trio.lowlevel.wait_readable(self._sock)
+                data = self._sock.recv(limit)
             except BlockingIOError:
+                self._more = False
                 continue
             except _FAILURES as exc:
                 raise _broken(exc) from exc
+            self._more = len(data) > limit // 2
+            return data
 
     def close(self) -> None:
         """See `Transport`."""

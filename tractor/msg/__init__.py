@@ -23,6 +23,7 @@ from tractor.msg._limits import limit_plds as limit_plds
 from tractor.msg._limits import mk_codec as mk_codec
 from tractor.msg._limits import mk_dec as mk_dec
 from tractor.msg._payload import ANY as ANY
+from tractor.msg._payload import Bulk as Bulk
 from tractor.msg._payload import PayloadType as PayloadType
 from tractor.msg._protocol import Dialogue as Dialogue
 from tractor.msg._protocol import Half as Half

@@ -28,15 +28,15 @@ _ENCODE_ERRORS: Final = (TypeError, ValueError, OverflowError, RecursionError)
 _DECODE_ERRORS: Final = (ValueError, RecursionError)
 
 
-def encode_frame(record: Record, max_frame: int) -> bytearray:
-    """The bytes of one frame, header included.
+def encode_frame(record: Record, max_frame: int, more: int = 0) -> bytearray:
+    """The bytes of one frame, header included, but for the last `more` of its bytes.
 
     Raises:
         FrameTooLarge: The record exceeds `max_frame` bytes.
     """
     frame = bytearray(64)
     _encoder.encode_into(record, frame, HEADER)
-    size = len(frame) - HEADER
+    size = len(frame) - HEADER + more
     if size > max_frame:
         raise FrameTooLarge(size, max_frame)
     frame[:HEADER] = size.to_bytes(HEADER, "little")

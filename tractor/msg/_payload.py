@@ -6,7 +6,7 @@ does not fit costs one dialogue a `MsgTypeError` and leaves the channel usable.
 """
 
 from collections.abc import Buffer, Iterable
-from typing import Any, Final, overload
+from typing import Any, Final, NamedTuple, overload
 
 import msgspec
 from msgspec import Raw
@@ -18,6 +18,22 @@ from tractor.msg._ext import DecHook, EncHook, Hooks, custom_types
 MAX_REASON: Final = 300  # characters of a foreign error's text, or of a spec
 
 _HINT: Final = "send builtins, dataclasses or msgspec.Struct, or give ext_types"
+
+
+BULK: Final = 32 * 1024  # bytes from which a payload is worth its own way
+_BIN32: Final = b"\xc6"  # msgpack: bytes follow, and their number before them
+
+
+class Bulk(NamedTuple):
+    """A large payload that is not copied into its envelope.
+
+    Attributes:
+        head: How it begins, for the record.
+        body: The rest, beside the record; never changed by anybody.
+    """
+
+    head: Raw
+    body: bytes
 
 
 class PayloadType[T]:
@@ -39,7 +55,15 @@ class PayloadType[T]:
         TypeError: `spec` or `ext_types` cannot cross; the text says why.
     """
 
-    __slots__ = ("_check", "_decode", "_decoder", "_encode", "_hooks", "_spec")
+    __slots__ = (
+        "_check",
+        "_decode",
+        "_decoder",
+        "_encode",
+        "_hooks",
+        "_spec",
+        "_takes_bytes",
+    )
 
     @overload
     def __init__(
@@ -71,6 +95,7 @@ class PayloadType[T]:
     ) -> None:
         self._spec = spec
         self._check = spec is not Any and spec is not object
+        self._takes_bytes = spec in (Any, bytes, bytearray, memoryview)
         self._hooks = Hooks(enc_hook, dec_hook, ext_types, typed=self._check)
         self._decoder = _make_decoder(spec, self._hooks)
         # One attribute and one call from the user's value to C, as each item of each
@@ -102,6 +127,15 @@ class PayloadType[T]:
     def decoder(self) -> "Decoder[Any]":
         """What decodes; its errors are those of msgspec and of the hooks."""
         return self._decoder
+
+    def as_bulk(self, value: Any) -> Bulk | None:
+        """`value` as a payload in two parts, if it is large and may be so.
+
+        Only `bytes` may: nobody changes them while they wait to be sent.
+        """
+        if type(value) is bytes and len(value) >= BULK and self._takes_bytes:
+            return Bulk(Raw(_BIN32 + len(value).to_bytes(4)), value)
+        return None
 
     def encode(self, value: Any, what: str) -> Raw:
         """`value` as a payload that a receiver with the same type can decode.

@@ -1,12 +1,21 @@
 """Waiting for the outcome of a call, and for the turn to make one."""
 
+from contextlib import suppress
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 from msgspec import Raw
 
+from tractor._exceptions import TransportClosed
+from tractor.log import get_logger
+from tractor.msg import ANY
 from tractor.msg import types as t
+
+if TYPE_CHECKING:
+    from tractor.runtime._peer import Peer
+
+log = get_logger("peer")
 
 REMEMBERED: Final = 1024  # functions that are named in errors, should there be any
 
@@ -61,6 +70,36 @@ class Call:
     def _abort(self, _: Any) -> trio.lowlevel.Abort:
         self._task = None
         return trio.lowlevel.Abort.SUCCEEDED
+
+
+class PostedCall(Call):
+    """One of ours that nobody waits for."""
+
+    __slots__ = ("_calls", "_cid")
+
+    def __init__(self, calls: dict[int, Call], cid: int) -> None:
+        super().__init__()
+        self._calls = calls
+        self._cid = cid
+
+    def settle(self, value: Raw, error: Exception | None = None) -> None:
+        """The outcome is known, and an error is worth a line in the log."""
+        del value
+        self._calls.pop(self._cid, None)
+        if error is not None and not isinstance(error, TransportClosed):
+            log.warning("a call that nobody waits for failed: %s", error)
+
+
+def post(peer: "Peer", ns: str, func: str, *args: Any) -> None:
+    """Call a function over there, ahead of all that is called later; never waits.
+
+    No event tells of it.
+    """
+    params = ANY.encode((args, {}), argument_of(ns, func))
+    cid = peer.new_cid()
+    with suppress(TransportClosed):
+        peer.channel.send_nowait(t.Start(cid, ns, func, params))
+        peer._calls[cid] = PostedCall(peer._calls, cid)
 
 
 class Turns:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, overload
 import trio
 
 from tractor._exceptions import ContextCancelled, InternalError, LocalProtocolError
+from tractor._instrument import hub
 from tractor._types import ErrorInfo, Uid
 from tractor.msg import Role, current_limit
 from tractor.msg import types as t
@@ -211,12 +212,30 @@ class Context[StartedT = Any, InT = Any, OutT = Any, ResultT = Any]:
         self.maybe_raise()
         self.end.open_stream(window, overruns=allow_overruns)
         stream: MsgStream[InT, OutT] = MsgStream(self, self.end)
+        if hub.active:
+            hub.emit("stream_open", self.host.aid, func=self.path, cid=self.cid)
+        ok = False
         try:
             yield stream
+            ok = True
         except BaseException:
             self.end.close_stream(t.IN_DOUBT)
             raise
+        finally:
+            if hub.active:
+                self._note_closed(ok)
         stream.close()
+
+    def _note_closed(self, ok: bool) -> None:
+        done = self.end.statistics()
+        hub.emit(
+            "stream_close",
+            self.host.aid,
+            cid=self.cid,
+            ok=ok,
+            sent=done.sent,
+            received=done.received,
+        )
 
     def _check_may_stream(self) -> None:
         problem = None

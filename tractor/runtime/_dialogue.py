@@ -183,7 +183,7 @@ class DialogueEnd:
 
     # -- what leaves -------------------------------------------------------------------
 
-    def send(self, record: t.Record) -> None:
+    def send(self, record: t.Record, body: bytes = b"") -> None:
         """Send a record of this dialogue.
 
         Raises:
@@ -194,7 +194,7 @@ class DialogueEnd:
         before = self.table.state
         self.table.send(type(record))
         try:
-            self.channel.send_nowait(record)
+            self.channel.send_nowait(record, body)
         except FrameTooLarge:
             self.table.state = before
             raise
@@ -254,14 +254,14 @@ class DialogueEnd:
             and not self.settled.is_set()
         )
 
-    async def send_item(self, payload: Raw) -> None:
+    async def send_item(self, payload: Raw, body: bytes = b"") -> None:
         """Send a stream item as soon as there is credit for it, in order of calls."""
         if not self.can_send:
             self.raise_if_unsendable()
             async with self._turn:
                 await self._wait_sendable()
         try:
-            self.send(t.Yield(self.cid, payload))
+            self.send(t.Yield(self.cid, payload), body)
         except TransportClosed as exc:
             await self._raise_fate(exc)
         self._credit -= 1

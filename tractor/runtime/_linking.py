@@ -22,6 +22,7 @@ import trio
 from msgspec import Raw
 
 from tractor._exceptions import ContextCancelled, RemoteActorError, TransportClosed
+from tractor._instrument import hub
 from tractor.log import get_logger
 from tractor.msg import ANY, Role, box, current_limit
 from tractor.msg import types as t
@@ -51,6 +52,8 @@ async def linked(
     """The caller's block; see `Portal.open_context`."""
     ctx = _enter(portal, peer, start, types)
     end, error = ctx.end, None
+    if hub.active:
+        hub.emit("call_start", peer.aid, ns=start.ns, func=start.func, cid=ctx.cid)
     try:
         first = await _begin(ctx, peer, start)
         with ctx.scope:
@@ -65,7 +68,10 @@ async def linked(
         await _leave(ctx, peer, error)
     finally:
         del peer.ends[ctx.cid]
-    if (final := _verdict(ctx, error, early)) is not None:
+    final = _verdict(ctx, error, early)
+    if hub.active:
+        hub.emit("call_end", peer.aid, cid=ctx.cid, ok=final is None, error=final)
+    if final is not None:
         raise final
 
 

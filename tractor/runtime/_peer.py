@@ -9,6 +9,7 @@ says why) → *failed* (`fail` told every waiter). Between the last two the owne
 child may take a moment to learn how the child died, so that the news is complete.
 """
 
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -209,7 +210,13 @@ class Peer:
             if self._turns.pending:
                 self._admit()
             if hub.active:
-                hub.emit("call_end", self.aid, cid=cid, ok=ok)
+                hub.emit(
+                    "call_end",
+                    self.aid,
+                    cid=cid,
+                    ok=ok,
+                    error=None if ok else sys.exception(),
+                )
         return result_type.decode(result, result_of(ns, func))
 
     async def request_cancel(self, canceller: Uid, seconds: float) -> bool:

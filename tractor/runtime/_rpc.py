@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
+from msgspec import Raw
 
 from tractor._exceptions import (
     FrameTooLarge,
@@ -23,7 +24,7 @@ from tractor._instrument import hub
 from tractor._types import Aid, ErrorInfo, Graces, Uid
 from tractor.ipc import Channel
 from tractor.log import get_logger
-from tractor.msg import ANY, box, cancelled_info, shorten
+from tractor.msg import ANY, Bulk, box, cancelled_info, shorten
 from tractor.msg import types as t
 from tractor.runtime._calls import argument_of, result_of
 from tractor.runtime._dialogue import DialogueEnd
@@ -81,9 +82,10 @@ class Invocation:
         deadline: trio time at which whoever asked cuts it off.
         context: Our end, when it is the callee of a context.
         task: Where it runs, once it does.
+        body: Of a large result, what is not in its record.
     """
 
-    __slots__ = ("canceller", "context", "deadline", "scope", "start", "task")
+    __slots__ = ("body", "canceller", "context", "deadline", "scope", "start", "task")
 
     def __init__(self, start: t.Start) -> None:
         self.start = start
@@ -92,6 +94,7 @@ class Invocation:
         self.deadline = float("inf")
         self.context: Context | None = None
         self.task: trio.lowlevel.Task | None = None
+        self.body = b""
 
     def cancel(self, canceller: Uid, seconds: float) -> None:
         """Ask it to end within `seconds`; the first canceller stays on record."""
@@ -201,27 +204,37 @@ class Server:
         cid = invocation.start.cid
         if hub.active:
             start = invocation.start
-            hub.emit("task_start", self.host.aid, ns=start.ns, func=start.func, cid=cid)
+            hub.emit(
+                "task_start",
+                self.host.aid,
+                ns=start.ns,
+                func=start.func,
+                cid=cid,
+                caller=self.peer_uid,
+            )
         try:
             record = await self._outcome(invocation)
+            if hub.active:  # so that a caller which has the outcome finds it noted
+                error = record.error if isinstance(record, t.Error) else None
+                hub.emit("task_end", self.host.aid, cid=cid, ok=not error, error=error)
             # In line with all that is sent: a flood of results stops no stream.
-            await self._answer(record)
+            await self._answer(record, invocation.body)
         finally:
             del self.invocations[cid]
             if (end := self.ends.pop(cid, None)) is not None:
                 end.finish()
             if not self.invocations:
                 self._idle.set()
-        if hub.active:
-            ok = isinstance(record, t.Return)
-            hub.emit("task_end", self.host.aid, cid=cid, ok=ok)
 
     async def _outcome(self, invocation: Invocation) -> t.Return | t.Error:
         cid = invocation.start.cid
         try:
             with invocation.scope:
                 try:
-                    return t.Return(cid, await self._call(invocation))
+                    payload = await self._call(invocation)
+                    if isinstance(payload, Bulk):
+                        payload, invocation.body = payload
+                    return t.Return(cid, payload)
                 except (trio.Cancelled, BaseExceptionGroup) as exc:
                     masked = masked_error(exc)
                     if masked is None or _is_interrupt(masked):
@@ -244,7 +257,7 @@ class Server:
         info = cancelled_info(self.host.aid.uid, invocation.canceller, what)
         return t.Error(cid, info)
 
-    async def _call(self, invocation: Invocation) -> Any:
+    async def _call(self, invocation: Invocation) -> Raw | Bulk:
         start = invocation.start
         fn = self.host.exposure.resolve(start.ns, start.func, start.kind)
         if start.kind != t.CALL:
@@ -254,6 +267,8 @@ class Server:
         if types.params:
             args, kwargs = types.converted(args, kwargs, invocation.path)
         result = await fn(*args, **kwargs)
+        if (bulk := ANY.as_bulk(result)) is not None:
+            return bulk
         return ANY.encode(result, result_of(start.ns, start.func))
 
     def _protocol_error(self, invocation: Invocation) -> Exception | None:
@@ -269,9 +284,9 @@ class Server:
         with suppress(TransportClosed):
             self.channel.send_nowait(record)
 
-    async def _answer(self, record: t.Return | t.Error) -> None:
+    async def _answer(self, record: t.Return | t.Error, body: bytes) -> None:
         try:
-            await self.channel.send(record)
+            await self.channel.send(record, body)
         except TransportClosed:
             log.runtime("nobody is left to answer: %s", type(record).__name__)
         except FrameTooLarge as exc:

@@ -69,8 +69,11 @@ class MsgStream[InT = Any, OutT = Any](trio.abc.Channel[Any]):
         if self._is_out_of_breath():
             await trio.lowlevel.cancel_shielded_checkpoint()
         pld_type = current_limit() or self._ctx.types.outbound
-        payload = pld_type.encode(value, self._what)
-        await self._end.send_item(payload)
+        bulk = pld_type.as_bulk(value)
+        if bulk is None:
+            await self._end.send_item(pld_type.encode(value, self._what))
+        else:
+            await self._end.send_item(*bulk)
 
     async def receive(self) -> InT:
         """The next item.

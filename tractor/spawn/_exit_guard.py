@@ -13,21 +13,18 @@ and `Modules/main.c` once more; a test compares each case with them.
 
 import _interpreters
 import atexit
-import gc
-import io
 import logging
 import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from types import CodeType
 from typing import Any, Final
 
+from tractor._ending import NOT_FLUSHED, flush_all
+
 _TOOLS: Final = (3, 4, 5, 1, 0, 2)  # numbers of tools; last a debugger's, a profiler's
-_NOT_FLUSHED: Final = 120  # exit code, whatever it would have been
 _LONG: Final = 1 << 63  # C's long has no more
 _TOO_LONG: Final = 255  # exit code
 
@@ -87,16 +84,12 @@ class _Guard:
         atexit.unregister(self._leave)
         atexit._run_exitfuncs()  # those that were to come after this one
         logging.shutdown()
-        flushed = _flush_standard_streams()
-        for file in gc.get_objects():
-            with suppress(Exception):
-                if issubclass(type(file), io.IOBase) and not file.closed:
-                    file.flush()
+        flushed = flush_all()
         last = None if hasattr(sys, "ps1") and not self._at_prompt else self._last
         if isinstance(last, KeyboardInterrupt) and not self._at_prompt:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGINT)
-        os._exit(_code(last, self._at_prompt) if flushed else _NOT_FLUSHED)
+        os._exit(_code(last, self._at_prompt) if flushed else NOT_FLUSHED)
 
 
 def _code(last: BaseException | None, at_prompt: bool) -> int:
@@ -108,27 +101,6 @@ def _code(last: BaseException | None, at_prompt: bool) -> int:
     if not isinstance(code, int):
         return 1
     return int(code) & 0xFF if -_LONG <= code < _LONG else _TOO_LONG
-
-
-def _flush_standard_streams() -> bool:
-    """Whether all that was written to them has gone out."""
-    flushed = True
-    for name in ("stdout", "stderr"):
-        file: Any = getattr(sys, name, None)
-        try:
-            if file is not None and not getattr(file, "closed", False):
-                file.flush()
-        except Exception as error:  # noqa: BLE001 (the exit code tells of it)
-            flushed = False
-            if name == "stdout":
-                text = "".join(traceback.format_exception_only(error))
-                with suppress(Exception):
-                    print(
-                        f"Exception ignored while flushing sys.stdout:\n{text}",
-                        end="",
-                        file=sys.stderr,
-                    )
-    return flushed
 
 
 _guard: Final = _Guard()

@@ -28,6 +28,7 @@ from typing import Any, Final, NoReturn
 
 import trio
 
+from tractor._ending import flush_all
 from tractor._types import ExitStatus
 from tractor.log import get_logger
 from tractor.spawn._backend import ChildSpec, Traits
@@ -73,7 +74,9 @@ def _host(boot: str, fds: tuple[int, ...], environ: dict[bytes, bytes]) -> NoRet
         os.environb.clear()
         os.environb.update(environ)
     module, _, function = boot.partition(":")
-    sys.exit(getattr(import_module(module), function)(socket.socket(fileno=link)))
+    code = getattr(import_module(module), function)(socket.socket(fileno=link))
+    flush_all()  # the forkserver's children leave without finalisation
+    sys.exit(code)
 
 
 # -- In the parent ---------------------------------------------------------------------
