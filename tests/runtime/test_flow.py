@@ -189,9 +189,9 @@ def count_sent(ctx: Context, kind: type[t.Record]) -> Any:
     sent: list[t.Record] = []
     send = ctx.end.send
 
-    def spy(record: t.Record) -> None:
+    def spy(record: t.Record, body: bytes = b"") -> None:
         sent.append(record)
-        send(record)
+        send(record, body)
 
     ctx.end.send = spy  # type: ignore[method-assign]
     return lambda: sum(isinstance(record, kind) for record in sent)

@@ -1,7 +1,7 @@
 """Asking registrars, wherever they are."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 import trio
 
@@ -15,15 +15,16 @@ from tractor._types import Uid
 from tractor.discovery import verbs
 from tractor.discovery._membership import LOOKUP_TIMEOUT, Membership
 from tractor.discovery._registrar import Found, Registrar
-from tractor.ipc import AnyAddress, parse_address
+from tractor.ipc import Address, AnyAddress, parse_address
 from tractor.runtime import Actor, Peer, Portal
 
 
 class RemoteRegistrar:
     """Another actor's phone book, with the words of `Registrar`.
 
-    Every question raises `RegistrarUnavailable` when the registrar is gone, and all
-    but `wait` when it does not answer within 1 s.
+    Every question raises `RegistrarUnavailable` when the registrar is gone, or does not
+    answer within 1 s. It is pinged before: a call to one that does not answer could not
+    be given up at once.
     """
 
     def __init__(self, peer: Peer) -> None:
@@ -33,32 +34,52 @@ class RemoteRegistrar:
         """See `Registrar.find`."""
         return await self._soon(verbs.find, name)
 
-    async def wait(self, name: str) -> Found:
+    async def wait(self, name: str, but: Uid) -> None:
         """See `Registrar.wait`."""
-        try:
-            return await self.portal.run(verbs.wait, name)
-        except TransportClosed as exc:
-            raise self._gone(exc) from exc
+        await self.reach()
+        with self._translated():
+            await self.portal.run(verbs.wait, name, but)
 
     async def check(self, uid: Uid) -> None:
         """See `Registrar.check`."""
         await self._soon(verbs.check, *uid)
 
+    @asynccontextmanager
+    async def hold(self, name: str) -> AsyncIterator[None]:
+        """See `Registrar.hold`."""
+        await self.reach()
+        try:
+            with self._translated():
+                async with self.portal.open_context(verbs.hold, name) as (ctx, _):
+                    yield
+                    await ctx.cancel()
+        except RemoteActorError as exc:
+            if exc.boxed_type is NameTaken:
+                raise NameTaken(str(exc.unwrap())) from exc
+            raise
+
+    async def reach(self) -> None:
+        """Make sure that it answers."""
+        await self._soon(verbs.is_registrar)
+
     async def _soon[**P, T](
         self, fn: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        with trio.move_on_after(LOOKUP_TIMEOUT):
-            try:
-                return await self.portal.run(fn, *args, **kwargs)
-            except TransportClosed as exc:
-                raise self._gone(exc) from exc
+        with trio.move_on_after(LOOKUP_TIMEOUT), self._translated():
+            await self.portal.ping().wait()
+            return await self.portal.run(fn, *args, **kwargs)
         name = self.portal.aid.reprol()
         msg = f"registrar {name!r} does not answer within {LOOKUP_TIMEOUT} s"
         raise RegistrarUnavailable(msg)
 
-    def _gone(self, exc: Exception) -> RegistrarUnavailable:
-        name = self.portal.aid.reprol()
-        return RegistrarUnavailable(f"registrar {name!r} is gone: {exc}")
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except TransportClosed as exc:
+            name = self.portal.aid.reprol()
+            msg = f"registrar {name!r} is gone: {exc}"
+            raise RegistrarUnavailable(msg) from exc
 
 
 async def find_registrars(
@@ -73,28 +94,57 @@ async def find_registrars(
 
     Raises:
         RegistrarUnavailable: None of them answers within 1 s.
+        RuntimeFailure: This actor has no connections but with parent and children.
     """
+    if actor.network_vars is None:
+        assert actor.network  # raises, and says why
     if addresses is not None:
-        return [await _dialled(actor, address, stack) for address in addresses]
+        return await _dial_all(actor, [*map(parse_address, addresses)], stack)
     if actor.is_registrar:
         return [actor.part(Registrar)]
     return [RemoteRegistrar(peer) for peer in await actor.part(Membership).registrars()]
 
 
+async def _dial_all(
+    actor: Actor, addresses: list[Address], stack: AsyncExitStack
+) -> list[Registrar | RemoteRegistrar]:
+    found: dict[Address, Registrar | RemoteRegistrar] = {}
+    errors: list[RegistrarUnavailable] = []
+
+    async def dial(address: Address) -> None:
+        try:
+            found[address] = await _dialled(actor, address, stack)
+        except RegistrarUnavailable as exc:
+            errors.append(exc)
+
+    async with trio.open_nursery() as attempts:
+        for address in dict.fromkeys(addresses):
+            if actor.is_registrar and address in actor.addresses:
+                found[address] = actor.part(Registrar)
+            else:
+                attempts.start_soon(dial, address)
+    if not found:
+        msg = "; ".join(map(str, errors)) or "no address of a registrar was given"
+        raise RegistrarUnavailable(msg) from (errors[0] if errors else None)
+    return [found[address] for address in addresses if address in found]
+
+
 async def _dialled(
-    actor: Actor, given: AnyAddress, stack: AsyncExitStack
-) -> Registrar | RemoteRegistrar:
-    address = parse_address(given)
-    if actor.is_registrar and address in actor.addresses:
-        return actor.part(Registrar)
+    actor: Actor, address: Address, stack: AsyncExitStack
+) -> RemoteRegistrar:
     with trio.move_on_after(LOOKUP_TIMEOUT):
         try:
             peer = await actor.network.dial(address)
+            stack.enter_context(actor.network.using(peer))
+            registrar = RemoteRegistrar(peer)
+            if await registrar.portal.run(verbs.is_registrar):
+                return registrar
         except TransportClosed as exc:
             msg = f"no registrar answers at {address}: {exc}"
             raise RegistrarUnavailable(msg) from exc
-        stack.enter_context(actor.network.using(peer))
-        return RemoteRegistrar(peer)
+        name = peer.aid.reprol()
+        msg = f"actor {name!r}, which listens at {address}, is no registrar"
+        raise RegistrarUnavailable(msg)
     msg = f"no registrar answers at {address} within {LOOKUP_TIMEOUT} s"
     raise RegistrarUnavailable(msg)
 
@@ -112,17 +162,5 @@ async def hold_name(actor: Actor, name: str) -> AsyncIterator[None]:
             if isinstance(registrar, Registrar):
                 stack.enter_context(registrar.hold(name))
             else:
-                await stack.enter_async_context(_held(registrar.portal, name))
+                await stack.enter_async_context(registrar.hold(name))
         yield
-
-
-@asynccontextmanager
-async def _held(portal: Portal, name: str) -> AsyncIterator[None]:
-    try:
-        async with portal.open_context(verbs.hold, name) as (ctx, _):
-            yield
-            await ctx.cancel()
-    except RemoteActorError as exc:
-        if exc.boxed_type is NameTaken:
-            raise NameTaken(str(exc.unwrap())) from exc
-        raise

@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -13,8 +13,11 @@ from msgspec.structs import replace
 from tractor._exceptions import (
     ActorUnreachable,
     AddressInUse,
+    AuthenticationFailed,
+    ForeignProtocol,
     RegistrarUnavailable,
     RuntimeFailure,
+    TransportClosed,
 )
 from tractor.discovery import verbs
 from tractor.discovery._membership import Membership
@@ -34,6 +37,7 @@ from tractor.runtime import Actor, Portal
 log = get_logger("discovery")
 
 ATTEMPTS: Final = 5  # to join a registrar, or else to become it
+SETTLE_TIMEOUT: Final = 1.0  # seconds, but for what is under way; reliability F4
 TRUCE: Final = (0.01, 0.1)  # seconds between them, at random: another does the same
 JOIN_TIMEOUT: Final = 1.0  # seconds of a child's boot for the registrar
 
@@ -95,30 +99,37 @@ async def _settle(actor: Actor, options: NetworkOptions) -> None:
     """Become a member of a registrar, or the registrar."""
     addresses = options.registry_addrs
     listening: set[Address] = set()
+    problems: dict[Address, TransportClosed] = {}
+    deadline = trio.current_time() + SETTLE_TIMEOUT
     for attempt in range(ATTEMPTS):
         if attempt:
             await trio.sleep(random.uniform(*TRUCE))
-        if await _is_there_one(actor, options, listening):
+        if await _is_there_one(actor, options, listening, problems):
             texts = tuple(map(str, addresses))
             actor.runtime_vars = replace(actor.runtime_vars, registry_addrs=texts)
             for address in addresses:
                 await actor.part(Membership).begin(address)
             return
-        if _listen(actor, addresses, listening, last=attempt == ATTEMPTS - 1):
+        last = attempt == ATTEMPTS - 1 or trio.current_time() > deadline
+        if _listen(actor, problems, listening, last=last):
             break
     actor.become_registrar(str(by_preference(actor.network.addresses)[0]))
 
 
 def _listen(
-    actor: Actor, addresses: Iterable[Address], listening: set[Address], *, last: bool
+    actor: Actor,
+    problems: dict[Address, TransportClosed],
+    listening: set[Address],
+    *,
+    last: bool,
 ) -> bool:
-    """Whether it worked; `listening` are those at which it did.
+    """Whether it worked where there is no registrar; `listening` is where it did.
 
     Raises:
         RegistrarUnavailable: This machine can never listen there.
         AddressInUse: Somebody else does, at the `last` attempt.
     """
-    for address in addresses:
+    for address, problem in problems.items():
         if address in listening:
             continue
         try:
@@ -128,16 +139,19 @@ def _listen(
                 raise
             return False
         except OSError as exc:
-            what = f"no registrar answers at {address}, and this machine cannot be one"
-            raise RegistrarUnavailable(f"{what}: {exc}") from exc
+            msg = f"no registrar: {problem}; and this machine cannot be it: {exc}"
+            raise RegistrarUnavailable(msg) from exc
         listening.add(address)
     return True
 
 
 async def _is_there_one(
-    actor: Actor, options: NetworkOptions, listening: set[Address]
+    actor: Actor,
+    options: NetworkOptions,
+    listening: set[Address],
+    problems: dict[Address, TransportClosed],
 ) -> bool:
-    """Whether another registrar answers at one of the addresses.
+    """Whether another registrar answers at one of the addresses; else the `problems`.
 
     Raises:
         RuntimeFailure: It does, and must not; or who answers is none.
@@ -147,20 +161,33 @@ async def _is_there_one(
         if address in listening:
             continue
         try:
-            peer = await actor.network.dial(address)
-        except ActorUnreachable as exc:
+            name = await _name_of_registrar(actor, address)
+        except TransportClosed as exc:
+            if isinstance(exc, AuthenticationFailed) and not (
+                isinstance(exc, ForeignProtocol)  # it is no actor at all
+            ):
+                raise
             log.info("no registrar at %s yet: %s", address, exc)
+            problems[address] = exc
             continue
-        with actor.network.using(peer):
-            name = peer.aid.reprol()
-            if not await Portal(peer).run(verbs.is_registrar):
-                msg = f"actor {name!r}, which listens at {address}, is no registrar"
-                raise RuntimeFailure(msg)
         if options.ensure_registry:
             msg = f"ensure_registry: actor {name!r} is the registrar at {address}"
             raise RuntimeFailure(msg)
         return True
     return False
+
+
+async def _name_of_registrar(actor: Actor, address: Address) -> str:
+    with trio.move_on_after(SETTLE_TIMEOUT):
+        peer = await actor.network.dial(address)
+        with actor.network.using(peer):
+            name = peer.aid.reprol()
+            if await Portal(peer).run(verbs.is_registrar):
+                return name
+            msg = f"actor {name!r}, which listens at {address}, is no registrar"
+            raise RuntimeFailure(msg)
+    msg = f"nobody said hello at {address} within {SETTLE_TIMEOUT} s"
+    raise ActorUnreachable(msg)
 
 
 # -- a child ---------------------------------------------------------------------------

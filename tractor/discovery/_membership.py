@@ -7,6 +7,7 @@ it has its link.
 """
 
 import random
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -31,9 +32,18 @@ class Membership:
         self._registrars: dict[Address, Peer] = {}
         self._changed = trio.Event()
         self._wanted = trio.Event()
+        self._out_of_reach: list[Address] = []
+        self._attempts = 0
 
     async def begin(self, address: Address) -> None:
-        """Become a member there, and stay one; returns after the first attempt."""
+        """Become a member there, and stay one; returns after the first attempt.
+
+        Only a root has what it needs for other machines; others do without.
+        """
+        if not self._actor.network.can_dial(address):
+            self._out_of_reach.append(address)
+            return
+        self._attempts += 1
         tried = trio.Event()
         name = f"membership at {address}"
         self._actor.spawn(self._stay, address, tried, name=name)
@@ -50,6 +60,12 @@ class Membership:
         registrar = network_vars.registrar if network_vars is not None else None
         if parent is not None and parent.aid.uid == registrar:
             return [parent]
+        if self._out_of_reach and not self._attempts:
+            msg = (
+                f"the registrar is on another machine, at {self._known()}, and only "
+                "the root of a tree talks with those; look up there"
+            )
+            raise RegistrarUnavailable(msg)
         with trio.move_on_after(LOOKUP_TIMEOUT):
             while not (found := self._live()):
                 changed = self._changed
@@ -82,6 +98,7 @@ class Membership:
                 with network.using(peer):
                     if known is None:
                         self._registrars[address] = peer
+                        await _listed(peer)
                         self._note()
                         tried.set()
                         await peer.wait_failed()
@@ -98,3 +115,12 @@ class Membership:
     def _note(self) -> None:
         changed, self._changed = self._changed, trio.Event()
         changed.set()
+
+
+async def _listed(peer: Peer) -> None:
+    """Wait until a registrar has us in its list: its hello is done before it has.
+
+    It answers no ping before that.
+    """
+    with suppress(TransportClosed):  # whoever waits for the peer's end learns of it
+        await peer.ping().wait()

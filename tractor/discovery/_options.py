@@ -64,8 +64,20 @@ class NetworkOptions(NamedTuple):
                 msg = f"enable_transports is empty, so {address} cannot be used"
                 raise ValueError(msg)
         for address in self.registry_addrs:
-            if isinstance(address, TcpAddress) and not address.port:
-                msg = f"registry_addrs: nobody finds a registrar at {address}; no port"
+            if isinstance(address, TcpAddress) and (
+                not address.port or address.host in _WILDCARDS
+            ):
+                msg = (
+                    f"registry_addrs: nobody finds a registrar at {address}; name an "
+                    "address and a port by which all reach it"
+                )
+                raise ValueError(msg)
+            if not address.is_local and self.client_tls is None:
+                msg = (
+                    f"registry_addrs: {address} can be reached from other machines, "
+                    "and that needs encryption: give ssl_context, with the "
+                    "certificates that are trusted"
+                )
                 raise ValueError(msg)
         for address in self.bind_addrs:
             if isinstance(address, TcpAddress) and address.host in _WILDCARDS:
@@ -140,4 +152,11 @@ def _tls_sides(
             "PROTOCOL_TLS_SERVER, one of each at most"
         )
         raise ValueError(msg)
-    return sides.get(ssl.PROTOCOL_TLS_CLIENT), sides.get(ssl.PROTOCOL_TLS_SERVER)
+    to_others = sides.get(ssl.PROTOCOL_TLS_CLIENT)
+    if to_others is not None and to_others.verify_mode != ssl.CERT_REQUIRED:
+        msg = (
+            "ssl_context: the one for connections to others checks no certificate, so "
+            "somebody in between could speak for them; leave verify_mode as it was"
+        )
+        raise ValueError(msg)
+    return to_others, sides.get(ssl.PROTOCOL_TLS_SERVER)

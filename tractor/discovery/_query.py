@@ -39,7 +39,7 @@ async def find_actor(
 
     Raises:
         RegistrarUnavailable: No registrar answers within 1 s.
-        ActorUnreachable: One is registered, and does not answer at its addresses.
+        ActorUnreachable: One is registered, but none answers.
         AuthenticationFailed: Who answers there is of another tree.
         RuntimeFailure: There is none, and `raise_on_none`.
 
@@ -47,10 +47,11 @@ async def find_actor(
     """
     actor = current_actor()
     async with AsyncExitStack() as stack:
-        peers = _known(actor, name)
+        peers = _known(actor, name, stack)
         if not (peers and only_first):
+            registrars = await find_registrars(actor, registry_addrs, stack)
             peers += await _look_up(
-                actor, name, registry_addrs, stack, known=peers, only_first=only_first
+                actor, name, registrars, stack, known=peers, only_first=only_first
             )
         if not peers and raise_on_none:
             msg = f"no actor called {name!r} is registered"
@@ -85,10 +86,11 @@ async def wait_for_actor(
     actor = current_actor()
     addresses = None if registry_addr is None else [registry_addr]
     async with AsyncExitStack() as stack:
-        peers = _known(actor, name)
-        if not peers:
-            registrars = await find_registrars(actor, addresses, stack)
-            peers = [await _connect(actor, await registrars[0].wait(name), stack)]
+        peers = _known(actor, name, stack)
+        registrars = [] if peers else await find_registrars(actor, addresses, stack)
+        while not peers:
+            await registrars[0].wait(name, actor.aid.uid)
+            peers = await _look_up(actor, name, registrars, stack)  # if it still lives
         yield Portal(peers[0])
 
 
@@ -138,6 +140,8 @@ async def get_registry(
     addresses = None if addr is None else [addr]
     async with AsyncExitStack() as stack:
         registrar = (await find_registrars(actor, addresses, stack))[0]
+        if isinstance(registrar, RemoteRegistrar):
+            await registrar.reach()
         yield _portal_of(registrar, actor)
 
 
@@ -149,23 +153,34 @@ def _portal_of(
     return LocalPortal(actor)
 
 
-def _known(actor: Actor, name: str) -> list[Peer]:
-    """Those of that name that this one talks with, the newest first."""
-    return [
+def _known(actor: Actor, name: str, stack: AsyncExitStack) -> list[Peer]:
+    """Those of that name that this one talks with, the newest first.
+
+    Connections that somebody else has dialled are kept by `stack`, too.
+    """
+    peers = [
         peer for peer in actor.peers[::-1] if peer.aid.name == name and peer.reliable
     ]
+    for peer in peers:
+        if not (peer.is_child or peer is actor.parent):
+            stack.enter_context(actor.network.using(peer))
+    return peers
 
 
 async def _look_up(
     actor: Actor,
     name: str,
-    registry_addrs: Iterable[AnyAddress] | None,
+    registrars: Iterable[Registrar | RemoteRegistrar],
     stack: AsyncExitStack,
     *,
-    known: list[Peer],
-    only_first: bool,
+    known: Iterable[Peer] = (),
+    only_first: bool = True,
 ) -> list[Peer]:
-    registrars = await find_registrars(actor, registry_addrs, stack)
+    """Those that were not known and can be reached.
+
+    Raises:
+        ActorUnreachable: There are some, none can be, and none was known.
+    """
     skip = {actor.aid, *(peer.aid for peer in known)}
     connected: list[Peer] = []
     failure: ActorUnreachable | None = None
@@ -185,9 +200,10 @@ async def _look_up(
                     return connected
                 skip.add(found.aid)
         if failure is None:
-            return connected
-    assert failure is not None
-    raise failure
+            break
+    if failure is not None and not (connected or known):
+        raise failure
+    return connected
 
 
 async def _connect(actor: Actor, found: Found, stack: AsyncExitStack) -> Peer:

@@ -56,24 +56,35 @@ class Registrar:
 
     async def find(self, name: str) -> list[Found]:
         """Those of that name, the newest first, and this actor itself last."""
-        found = [await self.locate(peer) for peer in self.members(name)]
+        located: dict[Peer, Found] = {}
+
+        async def locate(peer: Peer) -> None:
+            located[peer] = await self.locate(peer)
+
+        members = self.members(name)
+        async with trio.open_nursery() as questions:
+            for peer in members:
+                questions.start_soon(locate, peer)
+        found = [located[peer] for peer in members]
         if self._actor.name == name:
             found.append(self.self_found())
         return found
 
-    async def wait(self, name: str) -> Found:
-        """The newest of that name, once there is one."""
-        while not self.members(name):
-            if self._actor.name == name:
-                return self.self_found()
+    async def wait(self, name: str, but: Uid) -> None:
+        """Wait until there is one of that name beside `but`."""
+        me = self._actor.aid
+        while not (me.name == name and me.uid != but):
+            if any(peer.aid.uid != but for peer in self.members(name)):
+                return
             await self._actor.wait_members_changed()
-        return await self.locate(self.members(name)[0])
 
     async def locate(self, peer: Peer) -> Found:
         """Where a registered actor listens."""
         addresses: list[str] = []
         with trio.move_on_after(ANSWER_TIMEOUT):
             try:
+                # A call could not be given up at once, if it does not answer.
+                await peer.ping().wait()
                 addresses = await peer.call(VERBS, "where", (), {})
             except TractorError as exc:
                 log.info("%s does not say where it is: %s", peer.aid.reprol(), exc)
@@ -87,10 +98,12 @@ class Registrar:
     async def check(self, uid: Uid) -> None:
         """Forget an actor that somebody cannot reach, if it does not answer us either.
 
-        Its channel is closed, as if it had broken.
+        Its channel is closed, as if it had broken; not that of a child, whose end is
+        known without it, nor one over which something is going on.
         """
         for peer in self.members():
-            if peer.aid.uid == uid and not peer.is_child:
+            busy = peer.is_child or peer.ends or peer.in_flight
+            if peer.aid.uid == uid and not busy:
                 await _close_if_dead(peer)
 
     @contextmanager

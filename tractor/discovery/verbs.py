@@ -6,7 +6,7 @@ Whoever has proved to be of the tree may call them.
 import trio
 
 from tractor._exceptions import RuntimeFailure
-from tractor._types import Aid
+from tractor._types import Aid, Uid
 from tractor.discovery._registrar import Found, Registrar
 from tractor.runtime import Context, context, current_actor
 
@@ -31,9 +31,9 @@ async def find(name: str) -> list[Found]:
     return await _registrar().find(name)
 
 
-async def wait(name: str) -> Found:
-    """The newest of that name, once there is one."""
-    return await _registrar().wait(name)
+async def wait(name: str, but: Uid) -> None:
+    """Return once there is one of that name beside `but`."""
+    await _registrar().wait(name, but)
 
 
 async def names() -> list[Aid]:

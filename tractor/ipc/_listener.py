@@ -84,6 +84,8 @@ class Listener:
             while (conn := await self._accept(sock)) is not None:
                 if len(self._strangers) >= MAX_STRANGERS:
                     self._evict_oldest()
+                    text = f"more than {MAX_STRANGERS} connections without a hello"
+                    self._complaints.add("crowd", text)
                 scope = trio.CancelScope(relative_deadline=HELLO_TIMEOUT)
                 self._strangers[scope] = None
                 guests.start_soon(self._meet, conn, scope)
@@ -111,6 +113,8 @@ class Listener:
                 if sock.fileno() >= 0:
                     text = f"connections, since they cannot be accepted: {exc}"
                     self._complaints.add("shortage", text)
+                    if exc.errno in _SHORTAGES and self._strangers:
+                        self._evict_oldest()  # its descriptor may be what is missing
                     await trio.sleep(SHORTAGE_PAUSE if exc.errno in _SHORTAGES else 0)
         return None
 
@@ -118,8 +122,6 @@ class Listener:
         oldest = next(iter(self._strangers))
         del self._strangers[oldest]
         oldest.cancel(reason="too many strangers at the door")
-        text = f"more than {MAX_STRANGERS} connections that have not said hello"
-        self._complaints.add("crowd", text)
 
     async def _meet(self, conn: socket.socket, scope: trio.CancelScope) -> None:
         met = False

@@ -78,6 +78,9 @@ class NetworkVars(Struct, frozen=True, array_like=True):
     def __repr__(self) -> str:
         return "<NetworkVars>"  # it gets into logs
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return []
+
 
 class Record(Struct, frozen=True, array_like=True, gc=False):
     """Base of everything that travels over a channel."""

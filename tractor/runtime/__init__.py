@@ -1,6 +1,7 @@
 """The actor runtime: identity, calling, serving, supervision."""
 
 from tractor.runtime._actor import Actor as Actor
+from tractor.runtime._calls import PostedCall as PostedCall
 from tractor.runtime._calls import post as post
 from tractor.runtime._context import Context as Context
 from tractor.runtime._context import Unresolved as Unresolved

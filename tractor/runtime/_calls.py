@@ -1,6 +1,5 @@
 """Waiting for the outcome of a call, and for the turn to make one."""
 
-from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -73,7 +72,7 @@ class Call:
 
 
 class PostedCall(Call):
-    """One of ours that nobody waits for."""
+    """One of ours that was sent without a wait, and need not be waited for."""
 
     __slots__ = ("_calls", "_cid")
 
@@ -84,22 +83,27 @@ class PostedCall(Call):
 
     def settle(self, value: Raw, error: Exception | None = None) -> None:
         """The outcome is known, and an error is worth a line in the log."""
-        del value
         self._calls.pop(self._cid, None)
         if error is not None and not isinstance(error, TransportClosed):
-            log.warning("a call that nobody waits for failed: %s", error)
+            log.warning("a call of the runtime's own failed: %s", error)
+        super().settle(value, error)
 
 
-def post(peer: "Peer", ns: str, func: str, *args: Any) -> None:
+def post(peer: "Peer", ns: str, func: str, *args: Any) -> PostedCall:
     """Call a function over there, ahead of all that is called later; never waits.
 
     No event tells of it.
     """
     params = ANY.encode((args, {}), argument_of(ns, func))
     cid = peer.new_cid()
-    with suppress(TransportClosed):
+    call = PostedCall(peer._calls, cid)
+    try:
         peer.channel.send_nowait(t.Start(cid, ns, func, params))
-        peer._calls[cid] = PostedCall(peer._calls, cid)
+    except TransportClosed as exc:
+        call.settle(t.EMPTY, exc)
+    else:
+        peer._calls[cid] = call
+    return call
 
 
 class Turns:

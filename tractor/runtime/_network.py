@@ -19,6 +19,7 @@ import trio
 
 from tractor._exceptions import (
     ActorUnreachable,
+    AuthenticationFailed,
     RuntimeFailure,
     TransportBroken,
     TransportClosed,
@@ -237,16 +238,22 @@ class Network:
 
     async def _dial_any(self, addresses: Iterable[Address], uid: Uid) -> Peer:
         errors: list[str] = []
+        refusal: AuthenticationFailed | None = None
         for address in by_preference(addresses):
             try:
                 peer = await self.dial(address)
-            except ActorUnreachable as exc:
+            except TransportClosed as exc:
+                # Not the end: what is near for that actor may be somebody else's here.
                 errors.append(str(exc))
+                if isinstance(exc, AuthenticationFailed):
+                    refusal = refusal or exc
                 continue
             if peer.aid.uid == uid:
                 return peer
             self._drop_unused(peer)
             errors.append(f"{peer.aid.reprol()!r} answers at {address}")
+        if refusal is not None:
+            raise refusal
         msg = f"actor {uid[0]!r} cannot be reached: {'; '.join(errors) or 'nowhere'}"
         raise ActorUnreachable(msg)
 

@@ -375,7 +375,8 @@ class Peer:
 
     def _on_cancel_request(self, record: t.CancelActor) -> None:
         self._send_quietly(t.CancelAck(None))
-        self._on_cancel_actor(record.canceller, record.seconds)
+        # At least 0, also where somebody sent NaN.
+        self._on_cancel_actor(record.canceller, max(0.0, record.seconds))
 
     def _on_pong(self, record: t.Pong) -> None:
         if (answer := self._pings.pop(record.token, None)) is not None:

@@ -165,7 +165,7 @@ class Server:
             return
         if (end := self.ends.get(record.cid)) is not None:
             end.on_record(record)
-        invocation.cancel(record.canceller, record.seconds)
+        invocation.cancel(record.canceller, max(0.0, record.seconds))  # not NaN
         if end is not None:
             end.wake()  # after that, so only tasks that are shielded from it look
         self._answer_now(t.CancelAck(record.cid))
