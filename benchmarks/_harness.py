@@ -161,7 +161,7 @@ async def run_group(
         {
             "group": group.name,
             "backend": setting.backend,
-            **_row(each, found, setting.backend),
+            **make_row(each, found, setting.backend),
             "others": others.share,
         }
         for each in found.values()
@@ -176,7 +176,10 @@ def _wanted(group: Group, cases: Sequence[Case], only: str) -> list[Case]:
     return [each for each in cases if each.name in names]
 
 
-def _row(samples: Samples, others: dict[str, Samples], backend: str) -> dict[str, Any]:
+def make_row(
+    samples: Samples, others: dict[str, Samples], backend: str
+) -> dict[str, Any]:
+    """What is told of a case: figures, ratio, and how its targets are met."""
     case = samples.case
     figures = samples.figures("p50")
     low, middle, high = spread(figures)

@@ -67,10 +67,6 @@ def change_lines(result: Result, old: Result) -> Iterator[str]:
         if (was := before.get(_key(row))) is None:
             continue
         field = "ratio" if "ratio" in row and "ratio" in was else "p50"
-        low, high = (
-            was.get(f"{field}_low", was["low"]),
-            was.get(f"{field}_high", was["high"]),
-        )
         cells.append(
             (
                 f"{row['group']}/{row['case']}",
@@ -78,10 +74,17 @@ def change_lines(result: Result, old: Result) -> Iterator[str]:
                 number(was[field]),
                 number(row[field]),
                 f"{row[field] / was[field]:.2f}" if was[field] else "–",
-                "" if low <= row[field] <= high else "beyond half of the old rounds",
+                "" if _overlap(row, was, field) else "ranges apart",
             )
         )
     yield from table(cells, left=2)
+
+
+def _overlap(row: Row, was: Row, field: str) -> bool:
+    """Whether half of the rounds then and half of those now have a value in common."""
+    prefix = "ratio_" if field == "ratio" else ""
+    low, high = f"{prefix}low", f"{prefix}high"
+    return bool(row[low] <= was[high] and was[low] <= row[high])
 
 
 def table(cells: list[Cells], left: int = 1) -> Iterator[str]:

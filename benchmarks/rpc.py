@@ -34,8 +34,8 @@ INTERPRETERS: Final = "InterpreterPoolExecutor"
 @asynccontextmanager
 async def open_one(setting: Setting) -> AsyncIterator[Sequence[Case]]:
     """One outstanding call."""
-    count = setting.size(2000, 100)
-    few = setting.size(500, 20)
+    count = setting.size(1000, 100)
+    few = setting.size(200, 20)
     async with AsyncExitStack() as stack:
         ping_pong = await stack.enter_async_context(
             _references.open_ping_pong(len(REQUEST), len(REPLY))
@@ -76,8 +76,8 @@ async def open_one(setting: Setting) -> AsyncIterator[Sequence[Case]]:
 @asynccontextmanager
 async def open_many(setting: Setting) -> AsyncIterator[Sequence[Case]]:
     """Many outstanding calls."""
-    count = setting.size(20_000, 640)
-    few = setting.size(4_000, 256)
+    count = setting.size(10_000, 640)
+    few = setting.size(2_000, 256)
     async with AsyncExitStack() as stack:
         bare = await stack.enter_async_context(_references.open_bare())
         pipe = stack.enter_context(_references.pipe_to(_ends.echo_pipe))

@@ -44,7 +44,7 @@ READY_TARGETS: Final = (
 
 
 async def start_and_end(which: int, number: int = 1) -> list[float]:
-    """Milliseconds until so many actors are ready (0), or from then on to the end (1)."""
+    """Milliseconds until so many actors are ready (0), or from then to their end (1)"""
     async with tractor.open_nursery() as an:
         began = perf_counter()
         async with trio.open_nursery() as nursery:

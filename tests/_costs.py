@@ -12,193 +12,32 @@ import json
 import os
 import subprocess
 import sys
-import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from types import CodeType
 from typing import Any, Final
 
 import trio
 
 import tractor
+from tests import _counters
 
 FEW: Final = 100  # operations; and twice as many
 WARM_UP: Final = 50
 MANY: Final = 1000  # for what is left behind, which is little of one
 BOUND: Final = 60  # seconds for all; a safety net
-MARK: Final = "/tractor-costs/"  # no file: a call for it shows in the trace of the kernel
+MARK: Final = "/tractor-costs/"  # no file; asking for it shows in a trace
 
 PACKAGE: Final = str(Path(tractor.__file__).parent)
-HERE: Final = "tests._costs"  # not `__name__`, which is another one in the program
+PROGRAM: Final = "tests._costs"
+SERVED: Final = _counters.__name__
 
 type Operation = Callable[[], Awaitable[object]]
 type Figures = dict[str, float]
 
 
-# -- Counting in one actor -------------------------------------------------------------
-
-
-class Steps(trio.abc.Instrument):
-    """Counts tasks, and how often any of them got a turn."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-
-    def task_spawned(self, task: trio.lowlevel.Task) -> None:
-        """A task begins."""
-        del task
-        self.counts["tasks"] += 1
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        """A task gets a turn."""
-        del task
-        self.counts["turns"] += 1
-
-
-class Frames:
-    """Counts entries into functions of Python, resumed coroutines included."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[CodeType] = Counter()
-        self._tool = next(each for each in range(6) if not sys.monitoring.get_tool(each))
-        events = sys.monitoring.events
-        self._events = events.PY_START | events.PY_RESUME | events.PY_THROW
-
-    def start(self) -> None:
-        """Begin."""
-        monitoring = sys.monitoring
-        monitoring.use_tool_id(self._tool, "costs")
-        for event in (1 << bit for bit in range(self._events.bit_length())):
-            if event & self._events:
-                monitoring.register_callback(self._tool, event, self._entered)
-        monitoring.set_events(self._tool, self._events)
-
-    def stop(self) -> None:
-        """End."""
-        sys.monitoring.set_events(self._tool, 0)
-        sys.monitoring.free_tool_id(self._tool)
-
-    def _entered(self, code: CodeType, *_: object) -> None:
-        self.counts[code] += 1
-
-
-class Counting:
-    """What is counted here at the moment."""
-
-    def __init__(self) -> None:
-        self.frames: Frames | None = None
-        self.steps: Steps | None = None
-        self.before = 0
-
-
-counting: Final = Counting()
-
-
-async def start_frames() -> None:
-    """Count frames from now on."""
-    gc.disable()
-    counting.frames = Frames()
-    counting.frames.start()
-
-
-async def stop_frames() -> dict[str, int]:
-    """How often each function ran, by ``file:name``."""
-    assert counting.frames is not None
-    counting.frames.stop()
-    gc.enable()
-    found: Counter[str] = Counter()
-    for code, count in counting.frames.counts.items():
-        found[f"{code.co_filename}:{code.co_qualname}"] += count
-    return dict(found)
-
-
-async def start_steps() -> None:
-    """Count tasks and their turns from now on."""
-    counting.steps = Steps()
-    trio.lowlevel.add_instrument(counting.steps)
-
-
-async def stop_steps() -> dict[str, int]:
-    """How many there were."""
-    assert counting.steps is not None
-    trio.lowlevel.remove_instrument(counting.steps)
-    return dict(counting.steps.counts)
-
-
-async def start_blocks() -> None:
-    """Note how many blocks of memory are in use."""
-    gc.collect()
-    counting.before = sys.getallocatedblocks()
-
-
-async def stop_blocks() -> dict[str, int]:
-    """How many more there are."""
-    gc.collect()
-    return {"blocks": sys.getallocatedblocks() - counting.before}
-
-
-async def start_garbage() -> None:
-    """Note the same, and leave cycles alone from now on."""
-    gc.collect()
-    gc.disable()
-    counting.before = sys.getallocatedblocks()
-
-
-async def stop_garbage() -> dict[str, int]:
-    """How many more there are, those in cycles included."""
-    found = {"blocks": sys.getallocatedblocks() - counting.before}
-    gc.enable()
-    return found
-
-
-async def start_peak() -> None:
-    """Watch how much memory is in use from now on."""
-    gc.collect()
-    gc.disable()
-    tracemalloc.start()
-
-
-async def mark_peak() -> None:
-    """Begin with the most that is in use."""
-    tracemalloc.reset_peak()
-    counting.before = tracemalloc.get_traced_memory()[0]
-
-
-async def stop_peak() -> dict[str, int]:
-    """The most bytes that were in use, beyond those of the beginning."""
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    gc.enable()
-    return {"peak": peak - counting.before}
-
-
-async def modules() -> list[str]:
-    """What this actor has imported."""
-    return sorted(sys.modules)
-
-
 # -- Operations ------------------------------------------------------------------------
-
-
-async def noop() -> None:
-    """What is called."""
-
-
-@tractor.context
-async def just_start(ctx: tractor.Context) -> None:
-    """Begin, and be over."""
-    await ctx.started()
-
-
-@tractor.context
-async def answer(ctx: tractor.Context) -> None:
-    """Send back each item."""
-    await ctx.started()
-    async with ctx.open_stream() as stream:
-        async for item in stream:
-            await stream.send(item)
 
 
 @asynccontextmanager
@@ -211,16 +50,16 @@ async def open_operations() -> AsyncIterator[
             tractor.open_nursery(start_method="trio", loglevel="warning")
         )
         stack.push_async_callback(an.cancel)
-        portal = await an.start_actor("callee", enable_modules=[HERE])
-        pair = portal.open_context(named(answer))
+        portal = await an.start_actor("callee", enable_modules=[SERVED])
+        pair = portal.open_context(_counters.answer)
         ctx, _ = await stack.enter_async_context(pair)
         stream = await stack.enter_async_context(ctx.open_stream())
 
         async def call() -> None:
-            await portal.run(named(noop))
+            await portal.run(_counters.noop)
 
         async def context() -> None:
-            async with portal.open_context(named(just_start)):
+            async with portal.open_context(_counters.just_start):
                 pass
 
         async def item() -> None:
@@ -228,11 +67,6 @@ async def open_operations() -> AsyncIterator[
             await stream.receive()
 
         yield portal, {"call": call, "context": context, "item": item}
-
-
-def named(fn: Any) -> Any:
-    """That function as the callee has it: here this module is the program."""
-    return getattr(sys.modules[HERE], fn.__name__)
 
 
 async def repeat(operation: Operation, times: int) -> None:
@@ -244,12 +78,17 @@ async def repeat(operation: Operation, times: int) -> None:
 # -- Figures of operations -------------------------------------------------------------
 
 
+def counter(what: str) -> tuple[Any, Any]:
+    """How that one is started and stopped."""
+    module = _counters
+    return getattr(module, f"start_{what}"), getattr(module, f"stop_{what}")
+
+
 async def difference(
     portal: tractor.Portal, operation: Operation, what: str
 ) -> tuple[Counter[str], Counter[str]]:
     """What `FEW` operations take here and there, by a counter of that name."""
-    module = sys.modules[HERE]
-    start, stop = getattr(module, f"start_{what}"), getattr(module, f"stop_{what}")
+    start, stop = counter(what)
     totals: tuple[Counter[str], Counter[str]] = Counter(), Counter()
     for sign, times in ((-1, FEW), (1, 2 * FEW)):
         await portal.run(start)
@@ -267,14 +106,13 @@ async def between(
     portal: tractor.Portal, operation: Operation, what: str, times: int
 ) -> tuple[int, int]:
     """What changes here and there meanwhile, by a counter of one figure."""
-    module = sys.modules[HERE]
-    start, stop = getattr(module, f"start_{what}"), getattr(module, f"stop_{what}")
-    mark = getattr(module, f"mark_{what}", noop)
+    start, stop = counter(what)
+    begin = getattr(_counters, f"mark_{what}", _counters.noop)
     await portal.run(start)
     await start()
     await repeat(operation, WARM_UP)
-    await portal.run(named(mark))
-    await mark()
+    await portal.run(begin)
+    await begin()
     await repeat(operation, times)
     here, there = await stop(), await portal.run(stop)
     return here[next(iter(here))], there[next(iter(there))]
@@ -291,7 +129,9 @@ async def measure(portal: tractor.Portal, operation: Operation) -> Figures:
         watching = sum(
             n
             for name, n in frames.items()
-            if any(part in name for part in ("/_instrument.py:", "/logging/", "/log.py:"))
+            if any(
+                part in name for part in ("/_instrument.py:", "/logging/", "/log.py:")
+            )
         )
         found[f"frames, {side}"] = frames.total() / FEW
         found[f"frames of tractor, {side}"] = ours / FEW
@@ -317,8 +157,8 @@ async def measure_imports(portal: tractor.Portal) -> Figures:
     script = "import sys, trio, msgspec; print(*sys.modules)"
     argv = [sys.executable, "-c", script]
     done = await trio.run_process(argv, capture_stdout=True)
-    known = {*done.stdout.decode().split(), "tests", HERE}
-    new = set(await portal.run(named(modules))) - known
+    known = {*done.stdout.decode().split(), "tests", SERVED}
+    new = set(await portal.run(_counters.modules)) - known
     ours = {name for name in new if name.partition(".")[0] == "tractor"}
     return {"modules of tractor": len(ours), "other modules": len(new - ours)}
 
@@ -366,7 +206,7 @@ def mark(text: str) -> None:
     os.access(MARK + text, os.F_OK)
 
 
-def trace(folder: Path) -> dict[str, Figures]:
+def trace(folder: Path, env: dict[str, str]) -> dict[str, Figures]:
     """System calls, and bytes sent, of each operation.
 
     Raises:
@@ -375,9 +215,11 @@ def trace(folder: Path) -> dict[str, Figures]:
     log = folder / "trace"
     argv = ["strace", "-f", "-qq", "-s", "0", "-o", str(log)]
     subprocess.run(
-        [*argv, sys.executable, "-m", HERE, "marked"],
+        [*argv, sys.executable, "-m", PROGRAM, "marked"],
         check=True,
         capture_output=True,
+        cwd=Path(__file__).parents[1],
+        env=env,
         timeout=BOUND,
     )
     found: dict[str, Figures] = {}
@@ -396,9 +238,6 @@ def trace(folder: Path) -> dict[str, Figures]:
 
 
 if __name__ == "__main__":
-    import importlib
-
-    importlib.import_module(HERE)
     match sys.argv[1:]:
         case []:
             print(json.dumps(trio.run(measure_all), indent=1))

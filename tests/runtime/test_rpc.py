@@ -468,14 +468,21 @@ async def test_calls_are_told_to_subscribers(start_method: str) -> None:
             await portal.run(rpc.add, 1)
             await error_of(portal, "fail", kind="value")
         there = await portal.run(rpc.noted)
+        root = tractor.current_actor().aid.uid
     start, end, failed_start, failed_end, *_ = events
     asked = {"ns": FUNCTIONS, "func": "add", "cid": start.data["cid"]}
     assert (start.kind, start.aid, start.data) == ("call_start", portal.aid, asked)
-    assert (end.kind, end.data) == ("call_end", {"cid": asked["cid"], "ok": True})
-    assert failed_end.data == {"cid": failed_start.data["cid"], "ok": False}
-    assert there[1:5] == [
-        ["task_start", "callee", asked],
-        ["task_end", "callee", {"cid": asked["cid"], "ok": True}],
-        ["task_start", "callee", asked | failed_start.data],
-        ["task_end", "callee", failed_end.data],
+    ended = {"cid": asked["cid"], "ok": True, "error": None}
+    assert (end.kind, end.data) == ("call_end", ended)
+    failed = {"cid": failed_start.data["cid"], "ok": False}
+    assert failed_end.data == {**failed, "error": failed_end.data["error"]}
+    assert isinstance(failed_end.data["error"], RemoteActorError)
+    caller = {"caller": list(root)}
+    assert there[1:4] == [
+        ["task_start", "callee", asked | caller],
+        ["task_end", "callee", ended],
+        ["task_start", "callee", asked | failed_start.data | caller],
     ]
+    kind, _, data = there[4]
+    assert (kind, data) == ("task_end", {**failed, "error": data["error"]})
+    assert data["error"][0] == "builtins:ValueError"

@@ -225,6 +225,8 @@ class Server:
                 end.finish()
             if not self.invocations:
                 self._idle.set()
+            # No cycles: else each call would wait for the garbage collector.
+            invocation.task = invocation.context = None
 
     async def _outcome(self, invocation: Invocation) -> t.Return | t.Error:
         cid = invocation.start.cid
