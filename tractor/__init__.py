@@ -84,8 +84,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(msg)
     from importlib import import_module
 
+    # Not kept here: in an interpreter that is used again its module is loaded anew.
     value: object = getattr(import_module(_LATE[name]), name)
-    globals()[name] = value
     return value
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from importlib import import_module
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
@@ -44,6 +45,9 @@ STACK_ON_SIG_VARIABLE: Final = "TRACTOR_ENABLE_STACK_ON_SIG"
 # are above; it goes to the children as their other modules do.
 ARMED: Final = "tractor.devx.armed"
 
+TRACE_VARIABLE: Final = "TRACTOR_TRACE"
+TRACING: Final = "tractor.tracing"  # above, too
+
 _NUMBERS: Final = ("max_frame", "boot_timeout", "max_children", "max_depth")
 
 
@@ -70,7 +74,8 @@ async def open_root_actor(  # noqa: PLR0913 (keyword options of the public inter
     """Run the root of a tree of actors around the block.
 
     SIGTERM cancels the block and, once the tree is down, leaves it with
-    ``SystemExit(143)``.
+    ``SystemExit(143)``. If the environment variable ``TRACTOR_TRACE`` is set, it names
+    the file to which the tree is traced; see `tractor.tracing`.
 
     Args:
         name: Need not be unique.
@@ -201,6 +206,8 @@ async def _running(actor: Actor, options: "NetworkOptions") -> AsyncIterator[Non
             get_console_log(actor.runtime_vars.loglevel)
         actor.exposure.load()
         with actor.lifetime_stack, _on_ctrl_c(actor), _on_sigterm(actor) as terminated:
+            if os.environ.get(TRACE_VARIABLE):
+                import_module(TRACING).trace_root(actor)
             async with actor.running_services(), open_network(actor, options):
                 try:
                     with actor.cancel_scope:

@@ -77,6 +77,20 @@ async def swallows(bell: str) -> NoReturn:
             sum(range(1000))
 
 
+async def cleans_up(bell: str) -> None:
+    """Be cancelled, and clean up for as long as it may."""
+    try:
+        ring(bell)
+        await trio.sleep_forever()
+    finally:
+        ring(bell, "cancelled")
+        try:
+            with trio.CancelScope(shield=True):
+                await trio.sleep_forever()
+        finally:
+            ring(bell, "shield lowered")
+
+
 async def blocks_a_thread(bell: str) -> None:
     """Have a worker thread that is in C for good."""
     await trio.to_thread.run_sync(sleep_for_good, bell)
@@ -344,3 +358,10 @@ async def names_of_others() -> dict[str, bool]:
         "this thread": threading.get_ident() in threads,
         "warden": len(threads) == 2,
     }
+
+
+async def submodule_is_current() -> bool:
+    """Whether a package gives the module that is imported, and not a former one."""
+    import tractor.discovery as current
+
+    return current is sys.modules["tractor.discovery"]

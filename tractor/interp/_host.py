@@ -1,16 +1,19 @@
 """One actor after the other in this interpreter; called by its driver thread."""
 
 import gc
+import logging
 import os
 import socket
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
 from tractor._exceptions import Interrupted
+from tractor._orders import LAST_WORDS
 from tractor.interp._copies import PrivateCopies
 from tractor.interp._endings import run_exit_callbacks
 from tractor.interp._threads import JoinableThreads
@@ -33,6 +36,7 @@ class Host:
     def __init__(self, serve: Serve) -> None:
         self._serve = serve
         self._snapshot = Snapshot()
+        self._words = ""  # what ended an actor, if it did not end as it should
         gc.freeze()  # what is here now stays, and need not be looked at after each
         gc.enable()  # while all was imported it was off; see tractor/spawn/_interp_boot
 
@@ -41,7 +45,9 @@ class Host:
 
         The report is three numbers: the exit code; 1 if another actor may be hosted;
         the number of threads that still run, for which the interpreter must be kept.
+        After them comes the end of what it wrote about an error that ended it.
         """
+        self._words = ""
         # Threads inherit it, and `threading` takes those it did not start for daemons.
         threading.current_thread()._daemonic = False  # type: ignore[attr-defined]
         with (
@@ -54,7 +60,8 @@ class Host:
             if not clean:
                 gc.unfreeze()  # or it would outlive the interpreter
             left = threads_left()
-            parent.send(b"%d %d %d" % (code, clean and not left, left))
+            words = self._words.encode(errors="replace")[-LAST_WORDS:]
+            parent.send(b"%d %d %d\n%b" % (code, clean and not left, left, words))
 
     def _run(self, link: socket.socket, warden: Warden) -> int:
         codes: list[int] = []
@@ -82,11 +89,14 @@ class Host:
             return exc.code if isinstance(exc.code, int) else FAILED
         except BaseException as exc:
             warden.cut_off()
+            if warden.interrupted:
+                _forget_tasks(exc)
             if isinstance(exc, Interrupted):
                 raise
             if not warden.interrupted:
                 with suppress(Exception):
-                    traceback.print_exc()
+                    self._words = traceback.format_exc()
+                    sys.stderr.write(self._words)
             return FAILED
 
     def _restore(self) -> bool:
@@ -98,6 +108,18 @@ class Host:
                 traceback.print_exc()
             return False
         return True
+
+
+def _forget_tasks(exc: BaseException) -> None:
+    """Let go of tasks whose loop was interrupted; each would complain of that."""
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda _: None
+    logging.disable()
+    with warnings.catch_warnings(action="ignore"):
+        traceback.clear_frames(exc.__traceback__)
+        gc.collect()
+    logging.disable(logging.NOTSET)
+    sys.unraisablehook = hook
 
 
 _hosts: Final[list[Host]] = []  # at most one

@@ -8,6 +8,7 @@ What stays: imported modules of the standard library, and libraries with compile
 which cannot be loaded twice. What goes: every other module that was not there before.
 """
 
+import _interpreters
 import builtins
 import functools
 import gc
@@ -78,6 +79,8 @@ class Snapshot:
         self._max_digits = sys.get_int_max_str_digits()
         self._caches = _caches()  # now, because frozen objects are not found later
         self._recursion_limit = sys.getrecursionlimit()
+        config = _interpreters.get_config(_interpreters.get_current()[0])
+        self._own_gil = config.gil == "own"
         self._switch_interval = sys.getswitchinterval()
 
     def restore(self) -> None:
@@ -116,7 +119,8 @@ class Snapshot:
         for name, value in self._sys_lists.items():
             getattr(sys, name)[:] = value
         sys.setrecursionlimit(self._recursion_limit)
-        sys.setswitchinterval(self._switch_interval)
+        if self._own_gil:  # or it is everybody's
+            sys.setswitchinterval(self._switch_interval)
         sys.set_int_max_str_digits(self._max_digits)
 
     def _restore_logging(self) -> None:
@@ -144,10 +148,18 @@ class Snapshot:
         stays = compiled | sys.stdlib_module_names
         for name in list(sys.modules):
             if name not in self._modules and _top(name) not in stays:
-                del sys.modules[name]
+                _detach(name, sys.modules.pop(name))
         sys.modules.update(self._modules)
         _restore_vars(sys.modules["__main__"], self._main)
         _restore_vars(builtins, self._builtins)
+
+
+def _detach(name: str, module: object) -> None:
+    """Let its package forget a module, so that it can be imported from there anew."""
+    package, _, last = name.rpartition(".")
+    attributes = vars(sys.modules[package]) if package in sys.modules else {}
+    if attributes.get(last) is module:
+        del attributes[last]
 
 
 def threads_left() -> int:

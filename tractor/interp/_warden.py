@@ -14,11 +14,16 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from inspect import CO_COROUTINE
+from types import FrameType
 from typing import Final
+
+import trio
 
 from tractor._exceptions import Interrupted
 from tractor._orders import CANCEL, CUT_OFF, INSIST
 
+SOON: Final = 0.02  # seconds to find that out, before its loop is interrupted
 AGAIN: Final = 0.05  # seconds between two interrupts of code that survives them
 
 
@@ -40,6 +45,7 @@ class Warden:
         self._cut_off: Callable[[], None] = lambda: None
         self._asked: Callable[[], bool] = lambda: False
         self._turned = False  # the loop, since it was told to insist
+        self._seen: FrameType | None = None  # a task that ran when we looked last
         self._patient_until = 0.0
         self._go = threading.Event()
         self._thread = threading.Thread(
@@ -88,7 +94,7 @@ class Warden:
             try:
                 order = self._control.recv(1)
             except TimeoutError:
-                self._interrupt_again()
+                patience = self._interrupt_again()
                 continue
             except OSError:
                 return
@@ -116,32 +122,59 @@ class Warden:
 
     def _break_in(self) -> float:
         """Begin to; what still runs after so many seconds is interrupted again."""
-        self.interrupted = True
         self._patient_until = time.monotonic() + INSIST
+        self._seen = _running_task(self._stack())[1]
         if self._cancel is None:
             self._end_boot()
-        self._interrupt(self._driver)
+        self._interrupt(spared=self._cancel is not None)
+        return SOON
+
+    def _interrupt_again(self) -> float:
+        """Spare the loop while it turns: it stops what is below it, and needs time.
+
+        An interrupt in the middle of trio's own code would tear that down, with a word
+        from each task of it. So the loop turns, too, where it is there now, or in a
+        task that is not the one of the last look: it may just not get the GIL.
+        """
+        last = self._seen
+        in_loop, self._seen = _running_task(self._stack())
+        moved = last is not None and last is not self._seen
+        self._interrupt(
+            spared=(self._turned or in_loop or moved)
+            and time.monotonic() < self._patient_until
+        )
         return AGAIN
 
-    def _interrupt_again(self) -> None:
-        """Spare the loop while it turns: it stops what is below it, and needs time."""
-        spared = self._turned and time.monotonic() < self._patient_until
-        self._interrupt(None if spared else self._driver)
-
-    def _interrupt(self, driver: int | None) -> None:
+    def _interrupt(self, *, spared: bool) -> None:
         ours = {
             thread.ident
             for thread in threading.enumerate()
             if thread.name.startswith("tractor ")
         }
         for thread in sys._current_frames():  # of this interpreter alone
-            if thread == driver or (thread != self._driver and thread not in ours):
+            if not spared if thread == self._driver else thread not in ours:
+                self.interrupted = True
                 _raise_in(thread, Interrupted)
         self._turned = False
         self._insist(self._note_turn)  # wakes the loop, too
 
+    def _stack(self) -> FrameType | None:
+        return sys._current_frames().get(self._driver)
+
     def _note_turn(self) -> None:
         self._turned = True
+
+
+def _running_task(frame: FrameType | None) -> tuple[bool, FrameType | None]:
+    """Whether that stack is of trio's own code, and else the task that runs, if any."""
+    task = None
+    while frame is not None:
+        if frame.f_code.co_flags & CO_COROUTINE:
+            task = frame
+        if frame.f_code is trio.run.__code__:
+            return task is None, task
+        frame = frame.f_back
+    return False, None
 
 
 def _raise_in(thread: int, cls: type[BaseException] | None) -> None:
