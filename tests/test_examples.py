@@ -137,6 +137,17 @@ EXPECTED: Final = {
         ("spawn backends", "trio: 3 passed", "mp_spawn: 3 passed", "6 passed in"),
         args=("--spawn-backend", "trio,mp_spawn"),
     ),
+    "tracing": Expected(
+        (
+            "primes: [97, 1000003]",
+            "root: span search",
+            "  root: call find_primes {'callee': 'finder'}",
+            "    finder: task find_primes {'caller': 'root'}",
+            "      finder: note chosen {'number': 97, 'worker': 'left', 'why'",
+            "          left: span divide {'number': 97, 'tried': 8}",
+            "for https://ui.perfetto.dev:",
+        )
+    ),
     "two_machines": Expected(
         (
             "thermometer reads [18.5, 18.75, 19.0]",

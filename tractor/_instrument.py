@@ -23,9 +23,15 @@ type Kind = Literal[
     "spawn",  # a child is about to be started: backend, parent
     "ready",  # it imported its modules and its link is up: seconds
     "call_start",  # a function was asked for, at the caller: ns, func, cid
-    "call_end",  # its outcome is known, at the caller: cid, ok
-    "task_start",  # a function starts here for a peer: ns, func, cid
-    "task_end",  # it ended: cid, ok
+    "call_end",  # its outcome is known, at the caller: cid, ok, error
+    "task_start",  # a function starts here for a peer: ns, func, cid, caller
+    "task_end",  # its outcome is about to be sent: cid, ok, error
+    "stream_open",  # this side of a context opened its stream: func, cid
+    "stream_close",  # and closed it: cid, ok, sent, received
+    "task_queued",  # a pool got a task: task_id, name
+    "task_placed",  # a worker got it: task_id, name, worker
+    "task_finished",  # its outcome is known: task_id, name, outcome, seconds
+    "placement_decided",  # where the tasks of a pool run: decision
     "cancel",  # an actor was asked to stop: canceller
     "rung",  # a ladder took a rung: rung, grace
     "unresponsive",  # it did not answer a heartbeat in time

@@ -85,7 +85,7 @@ class PostedCall(Call):
         """The outcome is known, and an error is worth a line in the log."""
         self._calls.pop(self._cid, None)
         if error is not None and not isinstance(error, TransportClosed):
-            log.warning("a call of the runtime's own failed: %s", error)
+            log.error("a call of the runtime's own failed: %s", error)
         super().settle(value, error)
 
 
