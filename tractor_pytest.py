@@ -13,6 +13,7 @@ import threading
 from argparse import ArgumentError
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -25,12 +26,9 @@ if TYPE_CHECKING:
     from tractor.spawn import Traits
     from tractor.testing import BoundedBlock, HangWatch
 
-ALL: Final = "all"
 DEFAULT: Final = "trio"  # what `tractor` itself takes
 TRANSPORTS: Final = ("uds", "tcp")  # the first by default
-STACK_ON_SIG: Final = "TRACTOR_ENABLE_STACK_ON_SIG"
 SPAWN_METHOD: Final = "TRACTOR_SPAWN_METHOD"
-TRANSPORTS_VARIABLE: Final = "TRACTOR_TRANSPORTS"
 
 # Those that may skip a test.
 SKIPPING: Final = ("skipon_spawn_backend", "requires_trait", "no_tpt")
@@ -106,82 +104,47 @@ def pytest_load_initial_conftests(
     yield
     group = parser.getgroup("tractor")
     for names, attributes in OPTIONS.items():
-        dest = f"tractor_{names[-1].replace('-', '_')}"
-        same = {"dest": dest, "help": f"the same as --tractor-{names[-1]}"}
+        same = {"dest": _dest(names), "help": f"the same as --tractor-{names[-1]}"}
         for name in names:
             with suppress(ValueError, ArgumentError):
                 group.addoption(f"--{name}", **(attributes | same))
 
 
+def _dest(names: tuple[str, ...]) -> str:
+    return f"tractor_{names[-1].replace('-', '_')}"
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Check the options, which imports `tractor` if there are any."""
+    """Check the options, and obey them, which imports `tractor` if there are any."""
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
-    _check_options(config)
-    config.stash[_backends] = _chosen(config)
-    if (level := config.getoption("tractor_loglevel")) is not None:
-        from tractor.log import get_console_log
+    _check_seconds(config)
+    config.stash[_backends] = [os.environ.get(SPAWN_METHOD) or DEFAULT]
+    if _any_option(config) or "TRACTOR_TRANSPORTS" in os.environ:
+        from tractor.testing._plugin import obey_options
 
-        _checked(f"--loglevel={level}", get_console_log, level)
-    transport = config.getoption("tractor_tpt_proto")
-    if transport != os.environ.get(TRANSPORTS_VARIABLE, TRANSPORTS[0]):
-        _set_env(config, TRANSPORTS_VARIABLE, transport)
-    if config.getoption("tractor_enable_stack_on_sig"):
-        _set_env(config, STACK_ON_SIG, "1")
+        config.stash[_backends] = obey_options(config)
 
 
-def _set_env(config: pytest.Config, name: str, value: str | None) -> None:
-    patch = pytest.MonkeyPatch()
-    if value is None:
-        patch.delenv(name, raising=False)
-    else:
-        patch.setenv(name, value)
-    config.add_cleanup(patch.undo)
+def _any_option(config: pytest.Config) -> bool:
+    return any(
+        config.getoption(_dest(names)) not in (attributes.get("default"), None, False)
+        for names, attributes in OPTIONS.items()
+    )
 
 
-def _checked[**P, T](
-    option: str, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-) -> T:
-    """What `fn` returns; its error is one clear line on that option."""
-    try:
-        return fn(*args, **kwargs)
-    except (ValueError, LookupError, RuntimeError) as error:
-        message = f"{option}: {error}"
-        raise pytest.UsageError(message) from error
-
-
-def _check_options(config: pytest.Config) -> None:
-    if (name := config.getoption("tractor_tpt_proto")) not in TRANSPORTS:
-        known = ", ".join(TRANSPORTS)
-        message = f"--tpt-proto={name}: unknown transport; there are {known}"
-        raise pytest.UsageError(message)
-    if (seconds := config.getoption("tractor_hang_after")) is not None:
-        _checked(f"--hang-after={seconds:g}", _as_seconds, seconds)
-    seconds = config.getini("hang_after")
-    _checked(f"hang_after = {seconds}", _as_seconds, seconds)
-    if config.getoption("tractor_debug_mode"):
-        from tractor.testing import missing_debugger
-
-        if missing := missing_debugger():
-            message = f"--debug-mode: {missing}"
-            raise pytest.UsageError(message)
-
-
-def _chosen(config: pytest.Config) -> list[str]:
-    text = config.getoption("tractor_spawn_backend")
-    if text is None:
-        return [os.environ.get(SPAWN_METHOD) or DEFAULT]
-    _set_env(config, SPAWN_METHOD, None)  # it would win, whatever a test is run for
-    if text == DEFAULT:
-        return [DEFAULT]
-    from tractor import spawn
-
-    if text == ALL:
-        return list(spawn.available_backends())
-    keys = list(dict.fromkeys(text.split(",")))
-    for key in keys:
-        _checked(f"--spawn-backend={text}", spawn.get_backend, key)
-    return keys
+def _check_seconds(config: pytest.Config) -> None:
+    setting = config.getini("hang_after")
+    option = config.getoption("tractor_hang_after") or 0.0
+    for text, seconds in (
+        (f"hang_after = {setting}", setting),
+        (f"--hang-after={option:g}", option),
+    ):
+        try:
+            _as_seconds(seconds)
+        except ValueError as error:
+            message = f"{text}: {error}"
+            raise pytest.UsageError(message) from error
 
 
 # -- Spawn backends --------------------------------------------------------------------
@@ -226,7 +189,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.fail(f"hang_after: {error}", pytrace=False)
     for name in SKIPPING:
         for marker in item.iter_markers(name):
-            _obey(marker, key, item.config.getoption("tractor_tpt_proto"))
+            from tractor.testing._plugin import obey_mark
+
+            obey_mark(marker, key, item.config.getoption("tractor_tpt_proto"))
 
 
 def _backend_of(item: pytest.Item) -> str | None:
@@ -235,23 +200,10 @@ def _backend_of(item: pytest.Item) -> str | None:
     return key if isinstance(key, str) else None  # else it is somebody else's
 
 
-def _obey(marker: pytest.Mark, key: str | None, transport: str) -> None:
-    from tractor.testing import why_to_skip
-
-    names = marker.args
-    try:
-        why = why_to_skip(marker.name, names, backend=key, transport=transport)
-    except ValueError as error:
-        pytest.fail(str(error), pytrace=False)
-    if why:
-        pytest.skip(marker.kwargs.get("reason") or why)
-
-
 @pytest.fixture
 def start_method(request: pytest.FixtureRequest) -> str:
     """Key of the spawn backend to test."""
-    key: str = request.param
-    return key
+    return cast("str", request.param)
 
 
 @pytest.fixture
@@ -273,15 +225,13 @@ def spawn_traits(start_method: str) -> "Traits":
 @pytest.fixture(scope="session")
 def loglevel(pytestconfig: pytest.Config) -> str | None:
     """What `--loglevel` says, for `open_root_actor`."""
-    level: str | None = pytestconfig.getoption("tractor_loglevel")
-    return level
+    return cast("str | None", pytestconfig.getoption("tractor_loglevel"))
 
 
 @pytest.fixture(scope="session")
 def tpt_proto(pytestconfig: pytest.Config) -> str:
     """The transport that ``--tpt-proto`` names."""
-    name: str = pytestconfig.getoption("tractor_tpt_proto")
-    return name
+    return cast("str", pytestconfig.getoption("tractor_tpt_proto"))
 
 
 @pytest.fixture(scope="session")
@@ -295,8 +245,7 @@ def reg_addr(runtime_dir: str, tpt_proto: str) -> "Path | tuple[str, int]":
 @pytest.fixture(scope="session")
 def debug_mode(pytestconfig: pytest.Config) -> bool:
     """Whether ``--debug-mode`` was given."""
-    wanted: bool = pytestconfig.getoption("tractor_debug_mode")
-    return wanted
+    return bool(pytestconfig.getoption("tractor_debug_mode"))
 
 
 def pytest_terminal_summary(
@@ -319,17 +268,9 @@ def pytest_terminal_summary(
 @pytest.fixture(scope="session")
 def runtime_dir() -> Iterator[str]:
     """A runtime directory of this session's own; it adopts its orphans, too."""
-    import tempfile
+    from tractor.testing._plugin import private_runtime_dir
 
-    from tractor.testing import become_subreaper
-
-    become_subreaper()
-    # Not below tmp_path: paths of sockets end at 108 bytes.
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        tempfile.TemporaryDirectory(prefix="tractor-") as path,
-    ):
-        patch.setenv("XDG_RUNTIME_DIR", path)
+    with private_runtime_dir() as path:
         yield path
 
 
@@ -337,28 +278,19 @@ def runtime_dir() -> Iterator[str]:
 def census(runtime_dir: str) -> Iterator[None]:
     """Fail a test that leaves a child, thread, descriptor or file behind."""
     del runtime_dir  # only has to be there
-    from tractor.testing import clear_leaks, find_leaks, take_census
+    from tractor.testing._plugin import no_leaks
 
-    before = take_census()
-    yield
-    if leaks := find_leaks(before):
-        clear_leaks(before)
-        pytest.fail("left behind:\n  " + "\n  ".join(leaks), pytrace=False)
+    with no_leaks():
+        yield
 
 
 @pytest.fixture
 def no_slow_step(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test in which one step of a task takes over half a second."""
-    from tractor.testing import watched_steps
+    from tractor.testing._plugin import no_slow_steps
 
-    marker = request.node.get_closest_marker("allow_slow_step")
-    if marker is None:
-        with watched_steps(request.node):
-            yield
-        return
-    if not marker.kwargs.get("reason"):
-        pytest.fail("allow_slow_step needs a reason=", pytrace=False)
-    yield
+    with no_slow_steps(request.node):
+        yield
 
 
 # -- Hangs -----------------------------------------------------------------------------
@@ -394,8 +326,7 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Fail a test that took too long, with a dump of its actors."""
-    watch = item.stash.get(_watch, None)
-    if watch is None or not watch.dump:
+    if (watch := item.stash.get(_watch, None)) is None or not watch.dump:
         return (yield)
     del item.stash[_watch]  # it is told once
     item.add_report_section(call.when, "actors", watch.dump)
@@ -428,9 +359,7 @@ def fail_after_w_trace(
     """`tractor.testing.BoundedBlock`, with its dump in the report of the test."""
     from tractor.testing import BoundedBlock
 
-    def report(text: str) -> None:
-        request.node.add_report_section("call", "actors", text)
-
+    report = partial(request.node.add_report_section, "call", "actors")
     return lambda seconds: BoundedBlock(seconds, on_dump=report)
 
 
@@ -463,12 +392,9 @@ def _on_timeout(item: pytest.Item, settings: Any) -> None:
     import pytest_timeout  # type: ignore[import-untyped]  # whose hook this is
 
     try:
-        unwatched = settings.disable_debugger_detection
-        if "tractor" in sys.modules and (
-            unwatched or not pytest_timeout.is_debugging()
-        ):
-            from tractor.testing import show_actors
+        if "tractor" in sys.modules:
+            from tractor.testing._plugin import show_before_end
 
-            show_actors(item, f"{item.nodeid} has taken {settings.timeout:g} s")
+            show_before_end(item, settings)
     finally:
         pytest_timeout.timeout_timer(item, settings)

@@ -1,14 +1,17 @@
 """`doctor` tells what works here, and what does not, and why."""
 
 import json
+import os
 import resource
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from tractor import cli
-from tractor._exceptions import BackendUnavailable
+from tractor._exceptions import BackendUnavailable, RuntimeDirError
 from tractor.cli import _doctor
+from tractor.ipc.network import TreeDir
 
 
 def test_this_machine_is_in_order(capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,26 +47,46 @@ def test_a_backend_that_does_not_work_says_why(
     assert set(verdicts[1:]) == {"note"}
 
 
-@pytest.mark.parametrize(
-    ("mode", "verdict", "text"),
-    [(0o700, "ok", "run"), (0o755, "note", "open to other users")],
-)
-def test_the_runtime_directory_is_looked_at(
-    tmp_path: Path, mode: int, verdict: str, text: str
-) -> None:
-    """Others must not be able to put their files there."""
-    folder = tmp_path / "run"
-    folder.mkdir()
-    folder.chmod(mode)
-    finding = _doctor._runtime_dir(str(folder))
-    assert finding.verdict == verdict
-    assert text in finding.text
+def test_the_runtime_directory_is_looked_at(runtime_dir: str) -> None:
+    """The one that actors use, and what runs there."""
+    tree = TreeDir.create()
+    try:
+        directory, trees = _doctor._runtime()
+    finally:
+        tree.close()
+    assert (directory.verdict, directory.text) == ("ok", f"{runtime_dir}/tractor")
+    assert trees.text == f"{tree.path.name} (root {os.getpid()})"
+    assert [each.text for each in _doctor._runtime()][1] == "none runs"
 
 
 @pytest.mark.parametrize("base", [None, "/nonesuch"])
-def test_without_a_runtime_directory_there_is_another(base: str | None) -> None:
-    """It is said which."""
-    assert "files go where temporary ones do" in _doctor._runtime_dir(base).text
+def test_without_a_runtime_directory_there_is_another(
+    base: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said which, and why."""
+    if base is None:
+        monkeypatch.delenv("XDG_RUNTIME_DIR")
+    else:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", base)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    [directory, _] = _doctor._runtime()
+    assert directory.verdict == "note"
+    assert directory.text.startswith("/")
+    assert ("/nonesuch cannot be used" if base else "no XDG") in directory.text
+
+
+def test_no_place_for_actors_is_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what is wrong with each."""
+    monkeypatch.setattr(_doctor, "runtime_dir", lambda: _no_place(tmp_path))
+    [finding] = _doctor._runtime()
+    assert (finding.verdict, finding.text) == ("fault", f"{tmp_path}: no")
+
+
+def _no_place(path: Path) -> Path:
+    msg = f"{path}: no"
+    raise RuntimeDirError(msg)
 
 
 def test_few_descriptors_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:

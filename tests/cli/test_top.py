@@ -100,7 +100,7 @@ def test_at_a_terminal_it_is_drawn_over_until_ctrl_c(
     with tree_that("trio", "waits") as tree:
         terminal = pexpect.spawn(
             sys.executable,
-            ["-m", "tractor", "top", "-d", "0.1"],
+            ["-m", "tractor", "top", tree.name, "-d", "0.1"],
             timeout=SAFETY,
             encoding="utf-8",
             env=env,
@@ -135,6 +135,23 @@ def test_without_actors_it_says_so(
 def test_a_number_that_is_none_is_refused(args: tuple[str, str]) -> None:
     """Before anything is asked."""
     assert cli.main(["top", *args]) == cli.USAGE
+
+
+@linux
+def test_one_actor_can_be_watched_with_all_below_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At the first look it has to be there; when it ends later, it goes on."""
+    other = replace(answer(), process=ProcessFacts(1, 0, "x", "S", []))
+    trees = [tree_of(answer()), ActorTree(ActorNode(Aid("other", "o"), other))]
+    looks = [trees, trees, trees[1:]]
+    monkeypatch.setattr(_top, "find_trees", lambda **_: looks.pop(0))
+    assert cli.main(["top", "nonesuch"]) == cli.FAILED
+    assert "no actor 'nonesuch'" in capsys.readouterr().err
+    assert cli.main(["top", "shop", "-n", "2", "-d", "0"]) == cli.DONE
+    first, second, _ = capsys.readouterr().out.split("\n\n")
+    assert "  shop  " in first
+    assert "other" not in first + second
 
 
 # -- Counting --------------------------------------------------------------------------
@@ -223,6 +240,16 @@ def test_what_is_not_known_is_a_dash() -> None:
     assert rows[0].split()[:10] == ["7", "shop", "S", "-", "3M", *"-----"]
     assert rows[1].split()[3:10] == ["12.3", "5.0G", "4", "0", "-", "1", "2K"]
     assert head.index("CPU%") + len("CPU%") == rows[1].index("12.3") + len("12.3")
+
+
+def test_names_are_shown_whole_beside_a_long_status() -> None:
+    """In a table of rich, which would cut a bit of each."""
+    console_module = pytest.importorskip("rich.console")
+    screen = io.StringIO()
+    console = console_module.Console(file=screen, width=100)
+    usage = replace(USAGE, name="a-name-of-an-actor [b]", status="why " * 30)
+    console.print(_top._as_table([usage]))
+    assert " a-name-of-an-actor [b] " in screen.getvalue()
 
 
 def test_what_has_no_room_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

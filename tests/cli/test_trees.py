@@ -205,8 +205,8 @@ def test_a_person_uses_it_at_a_terminal() -> None:
         return str(terminal.before)
 
     with tree_that("trio", "loops") as tree:
-        assert f"{tree.child}@" in type_in("tree")
-        seen = type_in("top", "-n", "2", "-d", "0.1")
+        assert f"{tree.child}@" in type_in("tree", tree.name)
+        seen = type_in("top", tree.name, "-n", "2", "-d", "0.1")
         assert seen.count(tree.child) >= 2
         assert "in loops (" in type_in("dump", tree.child)
         assert "is gone" in type_in("kill", tree.name)
@@ -256,7 +256,7 @@ import sys, time, setproctitle
 
 print(flush=True)
 while True:
-    title = f"python tractor._child --name {sys.argv[1]} {time.time()}"
+    title = f"tractor._child --name {sys.argv[1]} {time.time()}"
     setproctitle.setproctitle(title)
     time.sleep(0.0002)
 """
@@ -270,9 +270,12 @@ def test_who_changes_its_title_is_still_itself() -> None:
         start_python("", "-c", TITLES, f"t{uuid4().hex[:8]}") as process,
     ):
         assert process.stdout is not None
-        process.stdout.readline()
-        run_cli("kill", str(process.pid), "-t", "1e9")
-        assert process.wait(SAFETY) == -signal.SIGTERM
+        try:
+            process.stdout.readline()
+            run_cli("kill", str(process.pid), "-t", "1e9")
+            assert process.wait(SAFETY) == -signal.SIGTERM
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("within", ["inf", "1e300"])

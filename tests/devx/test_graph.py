@@ -10,6 +10,14 @@ def test_an_outline_is_indented_by_level() -> None:
     assert list(outline(TREE)) == ["top", '  says "<hi>"', "  b", "    c\\d"]
 
 
+def test_a_label_stays_in_its_line() -> None:
+    """Whatever a program or a person has put into a command line."""
+    [line] = outline([Branch("sh -c one\ntwo\x1b[31m caf\udce9 Käfer")])
+    assert line == r"sh -c one\ntwo\x1b[31m caf\udce9 Käfer"
+    assert mermaid([Branch("a\nb")]).splitlines()[1:] == [r'    n0["a\nb"]']
+    assert dot([Branch("a\nb")]).splitlines()[2:-1] == [r'    n0 [label="a\\nb"];']
+
+
 def test_mermaid_gets_nodes_arrows_and_escapes() -> None:
     """What would end a label or be read as HTML is an entity."""
     assert mermaid(TREE).splitlines() == [

@@ -1,8 +1,11 @@
 """`dump_on_hang` in one actor: when it dumps, where to, and that it breaks nothing."""
 
 import os
+import select
 import stat
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -10,7 +13,7 @@ from typing import Final
 import pytest
 import trio
 
-from tractor.devx import dump_on_hang, dump_to_file
+from tractor.devx import _dump, _hang, dump_on_hang, dump_to_file
 from tractor.testing import take_census
 
 SOON: Final = 0.01  # seconds until a dump
@@ -20,6 +23,21 @@ SAFETY: Final = 30  # seconds; a net
 def stuck_in_here(hang: dump_on_hang) -> None:
     """Hold the thread until the dump is made."""
     assert hang.wait_dumped(SAFETY)
+
+
+def open_pipe(path: Path) -> int:
+    """A reader, so that there may be a writer."""
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+
+def read_dump(pipe: int) -> str:
+    """Wait for a dump in the pipe; the whole of it."""
+    poller = select.poll()
+    poller.register(pipe, select.POLLIN)
+    assert poller.poll(SAFETY * 1000)
+    os.set_blocking(pipe, True)
+    with open(pipe, encoding="utf-8") as file:
+        return file.read()
 
 
 async def test_a_loop_that_is_stuck_is_dumped(tmp_path: Path) -> None:
@@ -116,12 +134,70 @@ def test_a_full_disk_breaks_nothing(
 
 
 def test_an_existing_file_is_added_to(tmp_path: Path) -> None:
-    """So that a second dump does not cost the first one."""
+    """So that a second dump does not cost the first one; and it is private then."""
     path = tmp_path / "dump"
     path.write_text("mine\n")
+    path.chmod(0o644)
     with dump_on_hang(SOON, path=path) as hang:
         stuck_in_here(hang)
     assert path.read_text().startswith("mine\na block has taken")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_link_is_not_followed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody else may have put it there; the dump is at stderr."""
+    path, link = tmp_path / "mine", tmp_path / "link"
+    path.touch(0o644)
+    link.symlink_to(path)
+    assert dump_to_file("why", link) is None
+    assert path.read_text() == ""
+    assert "end of the dump" in capfd.readouterr().err
+
+
+def test_a_pipe_that_nobody_reads_holds_nobody_up(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither without a reader, nor with one that does not read."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    assert dump_to_file("no reader", path) is None
+    assert "end of the dump" in capfd.readouterr().err
+    reader = open_pipe(path)
+    monkeypatch.setattr(_dump, "PIPE_PATIENCE", 0.01)
+    writer = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        with suppress(BlockingIOError):
+            while True:
+                os.write(writer, bytes(1 << 16))
+        assert dump_to_file("no room", path) is None
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert "end of the dump" in capfd.readouterr().err
+
+
+async def test_a_loop_goes_on_while_a_dump_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The block is left at once, and the dump is written all the same."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow_dump(*_: object, **__: object) -> Path:
+        begun.set()
+        assert go_on.wait(SAFETY)
+        return tmp_path
+
+    monkeypatch.setattr(_hang, "dump_to_file", slow_dump)
+    with dump_on_hang(SOON) as hang:
+        await trio.to_thread.run_sync(begun.wait, SAFETY)
+    assert hang.dumped is None  # so it was not waited for
+    go_on.set()
+    assert await trio.to_thread.run_sync(hang.wait_dumped, SAFETY)
+    assert hang.dumped == tmp_path
 
 
 def test_other_threads_are_left_out_on_request(tmp_path: Path) -> None:
@@ -136,22 +212,23 @@ def test_other_threads_are_left_out_on_request(tmp_path: Path) -> None:
 async def test_it_decorates_functions_of_both_kinds(tmp_path: Path) -> None:
     """Each call is watched, by the name of the function, and returns what it would."""
     path = tmp_path / "pipe"
-    os.mkfifo(path)  # to read it is to wait for the dump
+    os.mkfifo(path)
     watch = dump_on_hang(SOON, path=path)
 
     @watch
-    def works(number: int) -> tuple[int, str]:
-        return number + 1, path.read_text()
+    def works(number: int, pipe: int) -> tuple[int, str]:
+        return number + 1, read_dump(pipe)
 
     @watch
-    async def works_too(number: int) -> tuple[int, str]:
-        return number + 1, await trio.to_thread.run_sync(path.read_text)
+    async def works_too(number: int, pipe: int) -> tuple[int, str]:
+        return number + 1, await trio.to_thread.run_sync(read_dump, pipe)
 
-    for number, text in (works(1), await works_too(1)):
+    one, two = works(1, open_pipe(path)), await works_too(1, open_pipe(path))
+    for number, text in (one, two):
         assert number == 2
         assert text.endswith("end of the dump\n")
-    assert "works has taken 0.01 s" in works(1)[1]
-    assert "works_too has taken 0.01 s" in (await works_too(1))[1]
+    assert "works has taken 0.01 s" in one[1]
+    assert "works_too has taken 0.01 s" in two[1]
 
 
 def test_it_can_be_used_again(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import trio
 from tractor import spawn
 from tractor.testing import (
     Census,
+    _marks,
     become_subreaper,
     clear_leaks,
     find_leaks,
@@ -30,6 +31,7 @@ pytest_plugins = ["pytester"]
 ROOT = Path(__file__).parents[2]
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
 SLEEPER = ["sleep", "86399"]
+SAFETY = 40  # seconds; a net
 
 
 @pytest.fixture
@@ -169,13 +171,18 @@ if __name__ == "__main__":
 
 
 @linux
-def test_the_helpers_of_multiprocessing_are_no_leak(tmp_path: Path) -> None:
+def test_the_helpers_of_multiprocessing_are_no_leak(
+    before: Census, tmp_path: Path
+) -> None:
     """Its forkserver and resource tracker may stay, but not a child that they made."""
     script = tmp_path / "script.py"
     script.write_text(HELPERS, encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     # In a process of its own: the helpers would stay with this one.
     subprocess.run([sys.executable, script], env=environment, check=True)
+    # They end after it, which a busy machine may take its time to let them do.
+    left = take_census().processes.keys() - before.processes.keys()
+    assert wait_for_end((pid for pid, _ in left), SAFETY) == []
 
 
 # -- Threads ---------------------------------------------------------------------------
@@ -436,7 +443,7 @@ def test_a_missing_trait_skips_and_is_named(
 ) -> None:
     """The reason says which backend lacks which trait."""
     lame = SimpleNamespace(traits=SimpleNamespace(can_kill=False))
-    monkeypatch.setattr(spawn, "get_backend", lambda _: lame)
+    monkeypatch.setattr(_marks, "get_backend", lambda _: lame)
     result = run_inner(NEEDY, "-k", "has")
     result.assert_outcomes(skipped=1, deselected=1)
     result.stdout.fnmatch_lines(["*backend 'trio' lacks the trait 'can_kill'*"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -104,11 +105,13 @@ def test_no_bound_is_one_too() -> None:
 
 @tractor.context
 async def says_more(ctx: tractor.Context) -> None:
-    """Send until nobody hears it."""
+    """Send until nobody hears it, and then wait for the end of the connection."""
     await ctx.started()
     async with ctx.open_stream() as stream:
-        while True:
-            await stream.send("more")
+        with suppress(trio.BrokenResourceError):  # it was closed in good order before
+            while True:
+                await stream.send("more")
+        await trio.sleep_forever()
 
 
 @pytest.mark.parametrize("pre_close", [False, True])

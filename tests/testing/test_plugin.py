@@ -299,7 +299,7 @@ def test_debug_mode_needs_a_debugger(
 ) -> None:
     """Without one that is one clear line; with one, a test sees what was asked for."""
     why = "the debugger is out" if missing else ""
-    monkeypatch.setattr(testing, "missing_debugger", lambda: why)
+    monkeypatch.setattr(testing._session, "missing_debugger", lambda: why)
     result = run_inner("def test_it(debug_mode): assert debug_mode", option)
     if missing:
         assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -308,6 +308,44 @@ def test_debug_mode_needs_a_debugger(
         result.assert_outcomes(passed=1)
         other = run_inner("def test_it(debug_mode): assert not debug_mode")
         other.assert_outcomes(passed=1)
+
+
+# -- Leaks -----------------------------------------------------------------------------
+
+KILLED: Final = """
+import os, signal, subprocess, sys
+import pytest
+
+ROOT = '''
+import signal
+import trio, tractor
+
+async def main():
+    async with tractor.open_nursery():
+        print(flush=True)
+        await trio.sleep_forever()
+
+trio.run(main)
+'''
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+def test_root(census, runtime_dir, signum):
+    with subprocess.Popen([sys.executable, "-c", ROOT], stdout=-1) as process:
+        process.stdout.readline()
+        process.send_signal(signum)
+    left = [each for each in os.walk(f"{runtime_dir}/tractor") if each[2]]
+    assert bool(left) == (signum == signal.SIGKILL)
+
+def test_file(census, runtime_dir):
+    open(f"{runtime_dir}/tractor/mine", "w").close()
+"""
+
+
+def test_what_the_next_root_removes_is_no_leak(run_inner: Run) -> None:
+    """A killed one leaves files, by design; one that ends in order leaves none."""
+    result = run_inner(KILLED, alone=True)
+    result.assert_outcomes(passed=3, errors=1)
+    result.stdout.fnmatch_lines(["* at teardown of test_file *", "  file */mine"])
 
 
 # -- Hangs -----------------------------------------------------------------------------

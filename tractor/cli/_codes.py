@@ -7,6 +7,7 @@ FAILED: Final = 1  # nothing found by that name; or `doctor` found something wro
 USAGE: Final = 2  # of the command line; `argparse` has the same
 SILENT: Final = 3  # an actor that was asked for did not answer
 ALIVE: Final = 4  # it was told to end, and has not
+RAISED: Final = 5  # the function that was called raised an error
 
 
 class CommandError(Exception):

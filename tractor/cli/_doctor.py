@@ -3,7 +3,6 @@
 import argparse
 import os
 import resource
-import stat
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -12,10 +11,12 @@ from typing import Final, Literal
 
 from msgspec import Struct, to_builtins
 
-from tractor._exceptions import BackendUnavailable
+from tractor._exceptions import BackendUnavailable, RuntimeDirError
 from tractor._proc import PROC
 from tractor.cli._codes import DONE, FAILED
 from tractor.cli._look import print_json
+from tractor.cli._running import running_trees
+from tractor.ipc.network import runtime_dir
 from tractor.spawn import DEFAULT_BACKEND, get_backend, known_backends
 
 FEW_FILES: Final = 1024  # descriptors; a child takes a handful of its parent's
@@ -53,7 +54,7 @@ def examine() -> Iterator[Finding]:
         yield _backend(key)
     yield _files()
     yield _processes()
-    yield _runtime_dir(os.environ.get("XDG_RUNTIME_DIR"))
+    yield from _runtime()
     yield _diagnostics()
 
 
@@ -90,20 +91,23 @@ def _number(limit: int) -> str:
     return "any number" if limit == resource.RLIM_INFINITY else str(limit)
 
 
-def _runtime_dir(base: str | None) -> Finding:
+def _runtime() -> Iterator[Finding]:
+    """The directory that actors use, and the trees that run there."""
     what = "runtime directory"
-    instead = "; files go where temporary ones do"
-    if not base:
-        return Finding(what, "note", f"XDG_RUNTIME_DIR is not set{instead}")
     try:
-        found = Path(base).stat()
-    except OSError as exc:
-        return Finding(what, "note", f"{base}: {exc.strerror}{instead}")
-    if not os.access(base, os.W_OK):
-        return Finding(what, "note", f"{base} cannot be written to{instead}")
-    if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
-        return Finding(what, "note", f"{base} is open to other users")
-    return Finding(what, "ok", base)
+        folder = runtime_dir()
+        trees = running_trees()
+    except (RuntimeDirError, OSError) as exc:
+        yield Finding(what, "fault", str(exc))
+        return
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    if base and folder.parent == Path(base):
+        yield Finding(what, "ok", str(folder))
+    else:
+        why = f"XDG_RUNTIME_DIR={base} cannot be used" if base else "no XDG_RUNTIME_DIR"
+        yield Finding(what, "note", f"{folder}, since {why}")
+    text = ", ".join(map(str, trees)) or "none runs"
+    yield Finding("trees", "ok", text)
 
 
 def _diagnostics() -> Finding:

@@ -8,7 +8,13 @@ from typing import Any, Final
 import msgspec
 
 from tractor.cli._codes import DONE, SILENT, USAGE, CommandError
-from tractor.devx import ActorNode, ActorTree, describe_tree, find_trees
+from tractor.devx import (
+    ActorNode,
+    ActorTree,
+    describe_tree,
+    find_trees,
+    printable,
+)
 
 UUID_PART: Final = 6  # characters of a uuid that name an actor
 NO_ACTORS: Final = (
@@ -33,7 +39,8 @@ def ps(args: argparse.Namespace) -> int:
     for tree in trees:
         for node in actors(tree.root):
             state = node.answer.process.state
-            rows.append((place_of(node), name_of(node), state, status_of(node)))
+            name, status = map(printable, (name_of(node), status_of(node)))
+            rows.append((place_of(node), name, state, status))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -85,11 +92,13 @@ def _trees() -> list[ActorTree]:
     return trees
 
 
-def chosen(trees: Iterable[ActorTree], text: str) -> list[ActorNode]:
+def chosen(
+    trees: Iterable[ActorTree], text: str, *, needed: bool = True
+) -> list[ActorNode]:
     """Those that `text` names.
 
     Raises:
-        CommandError: There is none.
+        CommandError: There is none, and one is `needed`.
     """
     found = [
         node for each in trees for node in each.root.walk() if text in _names(node)
@@ -101,7 +110,7 @@ def chosen(trees: Iterable[ActorTree], text: str) -> list[ActorNode]:
             for node in each.root.walk()
             if node.aid is not None and node.aid.uuid.startswith(text)
         ]
-    if not found:
+    if needed and not found:
         msg = f"there is no actor {text!r}; `python -m tractor ps` lists them"
         raise CommandError(msg)
     return found

@@ -1,6 +1,7 @@
 """From the command line to a command, and from that to an exit code."""
 
 import argparse
+import math
 import os
 import sys
 from typing import Final
@@ -10,8 +11,9 @@ from tractor.cli import _codes, _doctor, _kill, _look, _top
 INTERRUPTED: Final = 130  # exit code after Ctrl-C, as of a shell
 
 EPILOG: Final = """\
-exit codes: 0 done; 1 no such actor, or doctor found a fault; 2 wrong command line;
-3 an actor did not answer; 4 an actor did not end.
+exit codes: 0 done; 1 no such actor or function, or doctor found a fault; 2 wrong
+command line; 3 an actor did not answer; 4 an actor did not end; 5 the function that
+was called raised an error; 130 Ctrl-C.
 
 ACTOR is a name, a process id, name@pid, or the beginning of a uuid."""
 
@@ -83,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("actor", nargs="?", metavar="ACTOR")
     which.add_argument("--all", action="store_true", help="all actors of all trees")
     top = add("top", "show what actors use, again and again", _top.top)
+    top.add_argument("actor", nargs="?", metavar="ACTOR", help="only from this one on")
     top.add_argument(
         "-n", type=int, dest="count", help="refreshes; without end if left"
     )
@@ -104,5 +107,34 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="for which its end is waited for (default: %(default)s)",
     )
+    _add_call(add("call", "call a function of an actor", _run_call))
     add("doctor", "say what works on this machine, and why not", _doctor.doctor)
     return parser
+
+
+def _add_call(command: argparse.ArgumentParser) -> None:
+    where = command.add_mutually_exclusive_group()
+    where.add_argument("--tree", metavar="ID", help="in this tree; doctor lists them")
+    where.add_argument("--addr", help="of the registrar, as '/ip4/127.0.0.1/tcp/80'")
+    command.add_argument(
+        "--timeout",
+        type=float,
+        default=math.inf,
+        metavar="SECONDS",
+        help="for which the answer is waited for; without end if left",
+    )
+    command.add_argument("actor", metavar="ACTOR")
+    command.add_argument("ns", metavar="NS", help="module of the function")
+    command.add_argument("fn", metavar="FN", help="name of the function")
+    command.add_argument(
+        "arguments",
+        nargs="*",
+        metavar="NAME=VALUE",
+        help="values are JSON, or else text",
+    )
+
+
+def _run_call(args: argparse.Namespace) -> int:
+    from tractor.cli._call import call  # local: no other command needs a loop
+
+    return call(args)

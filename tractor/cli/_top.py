@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from tractor.cli._codes import DONE, USAGE, CommandError
-from tractor.cli._look import NO_ACTORS
+from tractor.cli._look import NO_ACTORS, chosen
 from tractor.cli._usage import Meter, Usage
-from tractor.devx import find_trees
+from tractor.devx import ActorTree, find_trees, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,16 +42,20 @@ def top(args: argparse.Namespace) -> int:
         msg = f"-d must be ≥ 0 seconds, not {args.delay!r}"
         raise CommandError(msg, USAGE)
     with suppress(KeyboardInterrupt), _display(as_json=args.json) as show:
-        _refresh(show, args.count, args.delay)
+        _refresh(show, args.actor, args.count, args.delay)
     return DONE
 
 
-def _refresh(show: Show, times: int | None, delay: float) -> None:
+def _refresh(show: Show, actor: str | None, times: int | None, delay: float) -> None:
     meter = Meter()
     for number in count(1):
-        usage = meter.read(find_trees(last_resort=False))
-        if not usage and number == 1:
+        trees = find_trees(last_resort=False)
+        if number == 1 and not trees:
             raise CommandError(NO_ACTORS)
+        if actor is not None:
+            nodes = chosen(trees, actor, needed=number == 1)
+            trees = [ActorTree(node) for node in nodes]
+        usage = meter.read(trees)
         show(usage)
         if number == times:
             return
@@ -112,15 +116,23 @@ def _lines(usage: list[Usage]) -> Iterator[str]:
 
 def _as_table(usage: list[Usage]) -> "Table":
     from rich.table import Table
+    from rich.text import Text  # in which brackets are no markup
 
     table = Table(title=_title(usage), title_justify="left", box=None)
-    for head in _HEADS:
-        justify = "left" if head in _TEXTS else "right"
-        table.add_column(head, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    for each in usage:
+    rows = [_cells(each) for each in usage]
+    for column, head in enumerate(_HEADS):
+        # Where there is no room for all, the status is what is cut off.
+        width = max(map(len, (head, *(row[column] for row in rows))))
+        table.add_column(
+            head,
+            justify="left" if head in _TEXTS else "right",
+            no_wrap=True,
+            min_width=width if head != _HEADS[-1] else None,
+        )
+    for each, row in zip(usage, rows, strict=True):
         # What does not answer is what one looks for.
         style = "bold red" if each.tasks is None else ""
-        table.add_row(*_cells(each), style=style)
+        table.add_row(*map(Text, row), style=style)
     return table
 
 
@@ -133,7 +145,7 @@ def _title(usage: list[Usage]) -> str:
 def _cells(usage: Usage) -> Sequence[str]:
     return (
         usage.place,
-        usage.name,
+        printable(usage.name),
         usage.state,
         "-" if usage.cpu is None else f"{usage.cpu:.1f}",
         "-" if usage.rss is None else _size(usage.rss),
@@ -142,7 +154,7 @@ def _cells(usage: Usage) -> Sequence[str]:
             for number in (usage.tasks, usage.calls, usage.contexts, usage.unread)
         ),
         "-" if usage.queued is None else _size(usage.queued),
-        usage.status,
+        printable(usage.status),
     )
 
 

@@ -20,6 +20,7 @@ from tractor.devx._facts import ProcessFacts as ProcessFacts
 from tractor.devx._facts import Report as Report
 from tractor.devx._facts import TaskFacts as TaskFacts
 from tractor.devx._facts import ThreadFacts as ThreadFacts
+from tractor.devx._graph import printable as printable
 from tractor.devx._hang import dump_on_hang as dump_on_hang
 from tractor.devx._tree import ActorNode as ActorNode
 from tractor.devx._tree import ActorTree as ActorTree

@@ -6,6 +6,8 @@ Nothing here raises, since a diagnosis that ends the patient is none.
 """
 
 import os
+import select
+import stat
 import sys
 import tempfile
 import threading
@@ -13,10 +15,12 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
+from tractor._exceptions import RuntimeDirError
 from tractor.devx._ask import ask_all
 from tractor.devx._facts import Answer
+from tractor.devx._graph import printable
 from tractor.devx._text import answer_lines, brief_lines, indented
 from tractor.devx._tree import ActorNode, ActorTree, build_tree, own_answer
 from tractor.log import get_logger
@@ -25,6 +29,11 @@ log = get_logger("devx")
 
 STDERR: Final = 2
 BOUND: Final = 3.0  # seconds for asking all processes, which bounds itself to less
+PIPE_PATIENCE: Final = 1.0  # seconds for whoever reads a pipe to make room in it
+
+_FLAGS: Final = (os.O_WRONLY | os.O_CREAT | os.O_APPEND) | (
+    os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+)
 
 type Destination = str | os.PathLike[str] | None
 
@@ -38,20 +47,22 @@ def dump_to_file(
 
     Args:
         why: What it says at its top.
-        path: Of the file, to which the dump is added; by default a fresh one in the
-            runtime directory, or else in that for temporary files.
+        path: Of the file, to which the dump is added, and which only this user can read
+            from then on; no symbolic link, and no pipe that nobody reads. By default
+            a fresh one in the runtime directory, or else in that for temporary files.
         all_threads: Whether other threads than the first one are shown, too.
     """
     parts = _parts(why, all_threads=all_threads)
     written = ""
     try:
-        file, name = _open(path)
-        with file:
+        fd, name = _open(path)
+        try:
             for part in parts:
                 written = part
-                file.write(part)
-                file.flush()
+                _write(fd, part)
                 written = ""
+        finally:
+            os.close(fd)
     except (OSError, ValueError) as exc:  # the latter of a path that can be none
         log.error("%s: the dump cannot be written to a file: %s", why, exc)
         _write_to_stderr([written, *parts])
@@ -70,29 +81,43 @@ def dump_to_text(why: str, *, all_threads: bool = True) -> str:
     return "".join(_parts(why, all_threads=all_threads))
 
 
-def _open(path: Destination) -> tuple[IO[str], Path]:
-    if path is not None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        return _text_file(os.open(path, flags, 0o600)), Path(path)
-    prefix = f"dump-{os.getpid()}-"
-    fd, name = tempfile.mkstemp(".txt", prefix, dir=_folder())
-    return _text_file(fd), Path(name)
-
-
-def _text_file(fd: int) -> IO[str]:
-    return open(fd, "w", encoding="utf-8", errors="backslashreplace")
+def _open(path: Destination) -> tuple[int, Path]:
+    if path is None:
+        prefix = f"dump-{os.getpid()}-"
+        fd, name = tempfile.mkstemp(".txt", prefix, dir=_folder())
+        return fd, Path(name)
+    # A link may have been put there by somebody else, and a pipe may have no reader.
+    fd = os.open(path, _FLAGS, 0o600)
+    try:
+        found = os.fstat(fd)
+        if stat.S_ISREG(found.st_mode) and found.st_mode & 0o077:
+            os.fchmod(fd, 0o600)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd, Path(path)
 
 
 def _folder() -> Path | None:
-    """The runtime directory of our own, if there is one."""
-    if not (base := os.environ.get("XDG_RUNTIME_DIR")):
-        return None
-    folder = Path(base, "tractor")
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-    except OSError:
-        return None
-    return folder if os.access(folder, os.W_OK) else None
+    """The runtime directory, if there is one."""
+    from tractor.ipc.network import runtime_dir  # local: few that are enabled need it
+
+    with suppress(OSError, RuntimeDirError):
+        return runtime_dir()
+    return None
+
+
+def _write(fd: int, text: str) -> None:
+    """Write all of it; into a pipe only as long as somebody reads."""
+    rest = memoryview(text.encode(errors="backslashreplace"))
+    while rest:
+        try:
+            rest = rest[os.write(fd, rest) :]
+        except BlockingIOError:
+            poller = select.poll()
+            poller.register(fd, select.POLLOUT)
+            if not poller.poll(PIPE_PATIENCE * 1000):
+                raise
 
 
 def _parts(why: str, *, all_threads: bool) -> Iterator[str]:
@@ -156,7 +181,8 @@ def _brief_tree(node: ActorNode, indent: str = "") -> Iterator[str]:
 
 
 def _section(title: str, lines: Iterator[str]) -> str:
-    return "\n".join([f"== {title}", *indented(lines), "", ""])
+    text = map(printable, [f"== {title}", *indented(lines)])
+    return "\n".join([*text, "", ""])
 
 
 def _write_to_stderr(parts: list[str]) -> None:

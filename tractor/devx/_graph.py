@@ -5,6 +5,20 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 
+def printable(text: str) -> str:
+    """`text` in one line that does nothing to a terminal.
+
+    Names and command lines may have line ends and escape sequences in them, which are
+    shown here as Python writes them.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
 class Branch(Struct, frozen=True):
     """A node of the picture, with what is below it."""
 
@@ -15,7 +29,7 @@ class Branch(Struct, frozen=True):
 def outline(branches: list[Branch], indent: str = "") -> Iterator[str]:
     """Lines of text, indented by level."""
     for branch in branches:
-        yield f"{indent}{branch.label}"
+        yield f"{indent}{printable(branch.label)}"
         yield from outline(branch.below, f"{indent}  ")
 
 
@@ -51,6 +65,6 @@ def _numbered(branches: list[Branch]) -> Iterator[tuple[int, int | None, str]]:
     number = 0
     while waiting:
         above, branch = waiting.pop(0)
-        yield number, above, branch.label
+        yield number, above, printable(branch.label)
         waiting.extend((number, each) for each in branch.below)
         number += 1

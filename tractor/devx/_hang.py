@@ -1,10 +1,13 @@
 """`dump_on_hang`: whatever takes too long tells where it is."""
 
+import atexit
 import inspect
 import threading
 from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, Self
+
+import trio
 
 from tractor.devx._dump import Destination, dump_to_file
 
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE: Final = 10.0  # seconds to wait for a dump under way when the block ends
+PATIENCE_OF_LOOP: Final = 0.05  # the same; enough for a thread that has nothing to dump
 
 
 class dump_on_hang:
@@ -23,10 +27,14 @@ class dump_on_hang:
     tasks, threads, calls and channels of this actor and of each actor below it that is
     ready to answer; see `enable_stack_on_sig`. Others are described from outside.
 
+    A block that ends while its dump is being made waits for that, but not in a loop of
+    trio, which goes on; `wait_dumped` in a thread waits there.
+
     Args:
         seconds: That are not too long; > 0.
-        path: Of the file, to which the dump is added; by default a fresh one that only
-            this user can read, in the runtime directory. The log names it.
+        path: Of the file, to which the dump is added, and which only this user can read
+            from then on; no symbolic link, and no pipe that nobody reads. By default a
+            fresh one in the runtime directory. The log names it.
         all_threads: Whether other threads than the first one are shown, too.
 
     Attributes:
@@ -58,10 +66,13 @@ class dump_on_hang:
     def __enter__(self) -> Self:
         if not self._watches:
             self.dumped = None
-            self._written.clear()
+            self._written = threading.Event()  # a dump may still be made for the last
         over = threading.Event()
         thread = threading.Thread(
-            target=self._watch, args=(over,), name="tractor dump_on_hang", daemon=True
+            target=self._watch,
+            args=(over, self._written),
+            name="tractor dump_on_hang",
+            daemon=True,
         )
         thread.start()
         self._watches.append((over, thread))
@@ -70,7 +81,7 @@ class dump_on_hang:
     def __exit__(self, *exc_info: object) -> None:
         over, thread = self._watches.pop()
         over.set()
-        thread.join(PATIENCE)
+        thread.join(PATIENCE_OF_LOOP if trio.lowlevel.in_trio_run() else PATIENCE)
 
     def wait_dumped(self, timeout: float) -> bool:
         """Wait until the dump was made; whether that was within `timeout` seconds.
@@ -111,9 +122,20 @@ class dump_on_hang:
 
         return watched  # type: ignore[return-value]
 
-    def _watch(self, over: threading.Event) -> None:
+    def _watch(self, over: threading.Event, written: threading.Event) -> None:
         if over.wait(min(self._seconds, threading.TIMEOUT_MAX)):
             return
+        thread = threading.current_thread()
+
+        def finish() -> None:
+            thread.join(PATIENCE)
+
         why = f"{self._what} has taken {self._seconds:g} s"
-        self.dumped = dump_to_file(why, self._path, all_threads=self._all_threads)
-        self._written.set()
+        atexit.register(finish)  # else the end of the program would cut it off
+        try:
+            dumped = dump_to_file(why, self._path, all_threads=self._all_threads)
+            if written is self._written:
+                self.dumped = dumped
+        finally:
+            atexit.unregister(finish)
+            written.set()
