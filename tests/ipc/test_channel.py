@@ -580,22 +580,25 @@ def _send_all(sock: socket.socket, data: bytes) -> None:
         sock.sendall(data)
 
 
-async def test_what_several_tasks_send_at_once_goes_out_together() -> None:
-    """The first frame of a pass leaves at once, those of other tasks in one write."""
+async def test_what_is_sent_in_a_rush_goes_out_together() -> None:
+    """The first frame of a rush leaves at once, the others in one write."""
     transport = FakeTransport()
     async with running(transport) as it:
-        async with trio.open_nursery() as nursery:
-            for record in numbers(10):
-                nursery.start_soon(it.channel.send, record)
+        for record in numbers(10):
+            it.channel.send_nowait(record, relaxed=True)
+        assert transport.writes == 1
         await wait_all_tasks_blocked()
         assert transport.writes == 2
-        assert len(transport.sent) == len(frames(*numbers(10)))
+        assert transport.sent == frames(*numbers(10))
 
 
-async def test_one_task_never_waits_for_the_writer() -> None:
-    """What a task sends is with the kernel before it computes on."""
+async def test_what_is_urgent_takes_along_what_waits() -> None:
+    """A record whose task may compute on is with the kernel, and in order."""
     transport = FakeTransport()
     async with running(transport) as it:
-        for count, record in enumerate(numbers(10), 1):
-            await it.channel.send(record)
-            assert transport.writes == count
+        first, *rushed, urgent = numbers(10)
+        it.channel.send_nowait(first)
+        for record in rushed:
+            it.channel.send_nowait(record, relaxed=True)
+        await it.channel.send(urgent)
+        assert transport.sent == frames(first, *rushed, urgent)

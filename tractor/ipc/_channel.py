@@ -4,10 +4,10 @@ Sending never tears a frame: a frame is queued whole or not at all, so a cancell
 sender leaves the channel sound. Three ways out:
 
 1. The common case writes straight to the socket, with no task switch.
-2. In a rush, when another task has just sent something, a frame waits in the outbox
-   until those who run before the writer task have added theirs; then all go out in one
-   write. (Never what the same task sends: it may compute for a long time before it lets
-   the writer run.)
+2. In a rush, when something has just been sent, a call or an answer waits in the outbox
+   until tasks that run before the writer task have added theirs; then all go out in one
+   write. (A stream's item never waits: its task may compute for a long time before it
+   lets the writer run. Who calls or has answered lets others run at once.)
 3. What the kernel does not take waits in the outbox until it does.
 
 One reader task splits every complete frame out of what arrives and dispatches each
@@ -21,7 +21,6 @@ from time import perf_counter, time
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import trio
-from trio.lowlevel import current_task
 
 from tractor._exceptions import RemoteProtocolError, TransportBroken, TransportClosed
 from tractor._types import Aid
@@ -54,8 +53,8 @@ class Channel:
         self._transport = transport
         self._outbox: deque[bytearray | memoryview] = deque()
         self._queued = 0  # bytes in it
-        self._sender: trio.lowlevel.Task | None = None  # who sent last, past the outbox
-        self._sent_at = 0.0  # when that was, or when the outbox was written
+        self._jammed = False  # the kernel takes no more at present
+        self._sent_at = 0.0  # when something was last written
         self._writer: trio.lowlevel.Task | None = None  # while it waits to be woken
         self._drained: trio.Event | None = None  # of who waits for an empty outbox
         self._turns = trio.StrictFIFOLock()  # of senders that wait
@@ -107,13 +106,17 @@ class Channel:
 
     # -- sending -----------------------------------------------------------------------
 
-    def send_nowait(self, record: Record, body: bytes = b"") -> None:
+    def send_nowait(
+        self, record: Record, body: bytes = b"", *, relaxed: bool = False
+    ) -> None:
         """Send one record, or queue it whole; never waits.
 
         Args:
             record: To be sent.
             body: The rest of its last field, whose beginning is in the record: large
                 payloads go from where they are to the kernel. See `msg.Bulk`.
+            relaxed: Whether this task lets others run right after it, so that the
+                record may wait for theirs.
 
         Raises:
             FrameTooLarge: It exceeds `max_frame`; nothing was sent.
@@ -122,13 +125,15 @@ class Channel:
         frame = encode_frame(record, self.max_frame, len(body))
         if self.closed is not None or self._broken is not None:
             self._raise_closed()
-        now, task = perf_counter(), current_task()
-        if self._outbox or (now - self._sent_at < RUSH and task is not self._sender):
+        now = perf_counter()
+        if self._outbox or (relaxed and now - self._sent_at < RUSH):
             self._enqueue(frame)
             if body:
                 self._enqueue(memoryview(body))
+            if not (relaxed or self._jammed):
+                self._flush()
             return
-        self._sender, self._sent_at = task, now
+        self._sent_at = now
         if body:
             self._send_large(frame, body)
             return
@@ -151,10 +156,13 @@ class Channel:
             trio.lowlevel.reschedule(self._writer)
             self._writer = None
 
-    async def send(self, record: Record, body: bytes = b"") -> None:
+    async def send(
+        self, record: Record, body: bytes = b"", *, relaxed: bool = False
+    ) -> None:
         """Send one record; waits while too much is queued before it.
 
-        Records are sent in the order of the calls, also of calls that wait.
+        The arguments are those of `send_nowait`. Records are sent in the order of the
+        calls, also of calls that wait.
 
         Raises:
             FrameTooLarge: It exceeds `max_frame`; nothing was sent.
@@ -165,11 +173,11 @@ class Channel:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         if not self.crowded:
-            self.send_nowait(record, body)
+            self.send_nowait(record, body, relaxed=relaxed)
             return
         async with self._turns:
             await self.wait_uncongested()
-            self.send_nowait(record, body)
+            self.send_nowait(record, body, relaxed=relaxed)
 
     @property
     def crowded(self) -> bool:
@@ -240,10 +248,12 @@ class Channel:
             while True:
                 if self._outbox:
                     while not self._flush():
+                        self._jammed = True
                         await self._transport.send_ready()
-                    self._sender, self._sent_at = None, perf_counter()
+                        self._jammed = False
+                    self._sent_at = perf_counter()
                     self._note_drained()
-                self._writer = current_task()
+                self._writer = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._abort_writer)
         except TransportBroken as exc:
             # Not the end of the channel: what the peer sent before it went is still to

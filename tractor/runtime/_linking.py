@@ -14,9 +14,11 @@ Who raises what, in the caller's block:
 A `ContextCancelled` that this side asked for itself is no error in any of these.
 """
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 from msgspec import Raw
@@ -40,6 +42,13 @@ if TYPE_CHECKING:
 log = get_logger("context")
 
 NO_TYPES = PayloadTypes()
+
+# A task that leaves several blocks at once, each with a callee that does not end, must
+# not wait for each: the end of an actor would take longer than it may.
+SAME_UNWINDING: Final = 0.1  # seconds between two blocks that are left together
+
+_gave_up: Final[ContextVar[float]] = ContextVar("tractor_gave_up", default=-math.inf)
+"""trio time at which this task last gave up on a callee."""
 
 
 # -- the caller ------------------------------------------------------------------------
@@ -109,11 +118,13 @@ async def _leave(ctx: Context, peer: "Peer", error: BaseException | None) -> Non
         info = box(error, ctx.host.aid.uid)
     ctx.request_cancel(info)
     ctx.end.discard_items()
-    if peer.overdue:
+    since = trio.current_time() - _gave_up.get()
+    if peer.overdue or since < SAME_UNWINDING:
         return  # its time was spent on another wait; the ladder does the rest
     with trio.move_on_at(ctx.patience.deadline, shield=True) as patience:
         await ctx.end.settled.wait()
     if patience.cancelled_caught:
+        _gave_up.set(trio.current_time())
         peer.late.add(ctx.cid)
         log.error("%r did not end within its grace", ctx)
 

@@ -300,9 +300,9 @@ class Peer:
         channel = self.channel
         try:
             if channel.crowded:
-                await channel.send(record)
+                await channel.send(record, relaxed=True)
             else:
-                channel.send_nowait(record)
+                channel.send_nowait(record, relaxed=True)
         except TransportClosed:
             await self._failed.wait()
             assert self._failure is not None

@@ -288,7 +288,7 @@ class Server:
 
     async def _answer(self, record: t.Return | t.Error, body: bytes) -> None:
         try:
-            await self.channel.send(record, body)
+            await self.channel.send(record, body, relaxed=True)
         except TransportClosed:
             log.runtime("nobody is left to answer: %s", type(record).__name__)
         except FrameTooLarge as exc:
