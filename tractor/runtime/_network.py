@@ -9,8 +9,8 @@ it, one that was accepted while the other side does.
 import errno
 import os
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -226,10 +226,14 @@ class Network:
             except BaseException:
                 transport.close()
                 raise
+            problem = ""
             if greet.aid == self._actor.aid:
+                problem = f"actor {greet.aid.reprol()!r} itself listens at {address}"
+            elif self._actor.ended:  # meanwhile; whoever dials may be outside of it
+                problem = f"{self._actor!r} has ended, and cannot reach {address}"
+            if problem:
                 transport.close()
-                msg = f"actor {greet.aid.reprol()!r} itself listens at {address}"
-                raise ActorUnreachable(msg)
+                raise ActorUnreachable(problem)
             peer = self._add(transport, greet, opens_even=True, local=address.is_local)
             self._users[peer] = 0
             return peer
@@ -295,24 +299,36 @@ class Network:
 
     async def _follow(self, peer: Peer) -> None:
         """Once it is gone, tell whoever waits on it, and forget it."""
-        await peer.ended.wait()
-        name = peer.aid.reprol()
-        if peer.bye is not None:
-            peer.fail(lambda: TransportClosed(f"actor {name!r} hung up"))
-        else:
-            why = f"the connection with {name!r} broke: {peer.reason}"
-            peer.fail(lambda: TransportBroken(why))
-        self._met.discard(peer)
+        try:
+            await peer.ended.wait()
+        finally:
+            # Also when this actor ends: tasks outside of it may wait, too.
+            peer.fail(self._end_of(peer))
+            self._met.discard(peer)
         self._actor.note_members()
         # Its functions are cancelled, and may take their time to end.
         await peer.server.wait_idle()
         self._actor.remove_peer(peer)
 
+    def _end_of(self, peer: Peer) -> Callable[[], TransportClosed]:
+        """What whoever waits for a peer gets once it is gone."""
+        name = peer.aid.reprol()
+        if peer.bye is not None:
+            return partial(TransportClosed, f"actor {name!r} hung up")
+        if not peer.ended.is_set():
+            why = f"{self._actor!r} has ended, and its connection with {name!r}"
+            return partial(TransportClosed, why)
+        why = f"the connection with {name!r} broke: {peer.reason}"
+        return partial(TransportBroken, why)
+
     async def _hang_up(self, peer: Peer) -> None:
-        peer.say_bye(None)
-        with trio.move_on_after(self._actor.graces.ack):
-            await peer.channel.drain()
-        peer.channel.close()
+        why = f"the connection with {peer.aid.reprol()!r} was closed on this side"
+        try:
+            peer.say_bye(None)
+            with trio.move_on_after(self._actor.graces.ack):
+                await peer.channel.drain()
+        finally:
+            peer.fail(partial(TransportClosed, why))
 
     async def close(self) -> None:
         """Listen no more, and say goodbye to everybody, within the ack grace."""
@@ -326,20 +342,24 @@ class Network:
 
 
 async def _keep_alive(peer: Peer) -> None:
-    """Notice that another machine says nothing any more, within 3 periods."""
-    while not peer.ended.is_set():
-        answer = None
+    """Notice that another machine says nothing any more, within 3 periods.
+
+    Whatever arrives is a sign of life, and so is that it takes what we send: an answer
+    to a ping may be far behind in the queue.
+    """
+    asked = False
+    while True:
+        signs = peer.channel.life_signs
         with trio.move_on_after(KEEPALIVE):
             await peer.ended.wait()
             return
-        try:
-            answer = peer.ping()
-        except TransportClosed:
-            return
-        with trio.move_on_after(KEEPALIVE):
-            await answer.wait()
-        if not answer.is_set():
-            name = peer.aid.reprol()
-            silence = f"no sign of life from {name!r} for {2 * KEEPALIVE} s"
-            peer.fail(partial(TransportBroken, silence))
-            return
+        if peer.channel.life_signs != signs:
+            asked = False
+        elif asked:
+            break
+        else:
+            with suppress(TransportClosed):  # then it has ended, or will at once
+                peer.ping()
+            asked = True
+    silence = f"no sign of life from {peer.aid.reprol()!r} for {2 * KEEPALIVE} s"
+    peer.fail(partial(TransportBroken, silence))

@@ -30,6 +30,7 @@ from tractor.log import get_logger
 from tractor.msg import ANY, PayloadType, shorten, unbox
 from tractor.msg import types as t
 from tractor.runtime._calls import Call, Turns, argument_of, result_of
+from tractor.runtime._pings import PingAnswers
 from tractor.runtime._rpc import Host, Server
 from tractor.runtime._state import current_invocation, granted_graces
 
@@ -108,7 +109,7 @@ class Peer:
             t.Yield: self._on_dialogue,
             t.Stop: self._on_dialogue,
             t.Credit: self._on_dialogue,
-            t.Ping: lambda ping: self._send_quietly(t.Pong(ping.token)),
+            t.Ping: PingAnswers(channel, host.spawn).on_ping,
             t.Pong: self._on_pong,
             t.Bye: self._on_bye,
             t.Stage: self._on_boot_record,
@@ -379,8 +380,8 @@ class Peer:
         self._on_cancel_actor(record.canceller, max(0.0, record.seconds))
 
     def _on_pong(self, record: t.Pong) -> None:
-        if (answer := self._pings.pop(record.token, None)) is not None:
-            answer.set()
+        for token in [each for each in self._pings if each <= record.token]:
+            self._pings.pop(token).set()
 
     def _on_bye(self, record: t.Bye) -> None:
         self.bye = record

@@ -1,8 +1,8 @@
 """Serving: what happens in the callee between `Start` and the outcome.
 
 Calls of one peer start in the order in which they arrive. trio runs the tasks of one
-scheduling pass in either order, and so a task is spawned for the first call only; each
-task spawns the next one just before its own function begins.
+scheduling pass in either order, and so no task belongs to a call from the start: each
+takes the one that is next when it begins.
 """
 
 import math
@@ -156,8 +156,7 @@ class Server:
         if self._idle.is_set():
             self._idle = trio.Event()
         self._waiting.append(invocation)
-        if len(self._waiting) == 1:
-            self._spawn_next()
+        self.host.spawn(self._serve, name=invocation.path)
 
     def on_cancel(self, record: t.Cancel) -> None:
         """A peer takes a call back; one that has ended already is no matter."""
@@ -191,16 +190,11 @@ class Server:
         """Names of the functions that run here."""
         return [invocation.path for invocation in self.invocations.values()]
 
-    def _spawn_next(self) -> None:
-        invocation = self._waiting[0]
-        self.host.spawn(self._serve, invocation, name=invocation.path)
-
-    async def _serve(self, invocation: Invocation) -> None:
-        self._waiting.popleft()
-        if self._waiting:
-            self._spawn_next()
+    async def _serve(self) -> None:
+        invocation = self._waiting.popleft()
         current_invocation.set(invocation)
         invocation.task = trio.lowlevel.current_task()
+        invocation.task.name = invocation.path
         cid = invocation.start.cid
         if hub.active:
             start = invocation.start
