@@ -29,6 +29,7 @@ TOPICS: Final = (
     "cpu",
     "instrument",
     "scaling",
+    "shm",
 )
 HERE: Final = Path(__file__).parent
 

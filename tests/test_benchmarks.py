@@ -37,6 +37,7 @@ LEAST: Final = {
     "cpu": "computing/2 actors",
     "instrument": "1 at",
     "scaling": "payload/1024 bytes",
+    "shm": "64 KiB/memory attached",
 }
 
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -83,6 +84,32 @@ EXPECTED: Final = {
             "its actors were stopped: True",
         )
     ),
+    "futures_dask": Expected(
+        ("areas: 20",)
+        if find_spec("dask") and find_spec("cloudpickle")
+        else ("needs dask",)
+    ),
+    "futures_flow": Expected(
+        ("6/6", "words in each: (5, 3, 5)", "most frequent: the 3", "tasks: 6")
+    ),
+    "futures_migrate": Expected(
+        (
+            "concurrent.futures: [0, 1, 4, 9, 16] [0, 1, 4, 9, 16]",
+            "multiprocessing: [49, 1, 4] [49, 1, 4]",
+            "asyncio: [4, 9] [4, 9]",
+        )
+    ),
+    "futures_pool": Expected(
+        (
+            "decided: processes because of explicit",
+            "below 1000: 168",
+            "several: [4, 25, 95]",
+            "too slow, and was stopped",
+            "one worker died",
+            "cancelled while it ran",
+            "below 100, after all that: 25",
+        )
+    ),
     "keep_alive": Expected(
         (
             "served: [1, 2]",
@@ -123,6 +150,15 @@ EXPECTED: Final = {
             "kept: a child boots, an orderly end, kill needs no cooperation",
             "niceness of the trio one: 0",
             "niceness of the nice one: 10",
+        )
+    ),
+    "shared_memory": Expected(
+        (
+            "picture 0: 100",
+            "picture 4: 104",
+            "a poster of 4194304 bytes, white: True",
+            "not twice: ShmGone",
+            "closed: ShmGone",
         )
     ),
     "sub_interpreters": Expected(
