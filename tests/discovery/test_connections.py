@@ -1,15 +1,20 @@
 """Connections between actors that are neither parent nor child, once they are made."""
 
+import os
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 import tractor
 from tests._helpers import (
     QUICK,
+    SAFETY,
     T_DETECT,
     T_DOWN,
     T_GRACE,
@@ -24,8 +29,20 @@ from tests.discovery import actors as do
 from tests.discovery.actors import MODULES
 from tests.discovery.helpers import opened, start, uid
 from tests.runtime import rpc_functions
-from tractor import TransportBroken
-from tractor.ipc import Address, parse_address
+from tests.security.helpers import SECRET
+from tractor import ActorUnreachable, TransportBroken
+from tractor.ipc import (
+    Address,
+    Channel,
+    SocketTransport,
+    Transport,
+    UnixAddress,
+    parse_address,
+)
+from tractor.ipc._channel import HIGH_WATER
+from tractor.ipc._handshake import meet_dialer
+from tractor.ipc.network import BoundSocket, Hello, bind
+from tractor.msg import types as t
 from tractor.runtime import Portal, _network
 from tractor.testing import faults
 
@@ -221,6 +238,47 @@ async def test_a_half_open_peer_is_noticed(
         await an.cancel()
 
 
+class Far:
+    """What the keep-alive sees of a peer."""
+
+    def __init__(self) -> None:
+        self.aid = tractor.Aid("far", "f" * 32, 1)
+        self.ended = trio.Event()
+        self.channel = self
+        self.life_signs = 0
+        self.asked: list[float] = []
+        self.failed: list[float] = []
+
+    def ping(self) -> None:
+        self.asked.append(trio.current_time())
+
+    def fail(self, failure: Callable[[], TransportBroken]) -> None:
+        assert "no sign of life" in str(failure())
+        self.failed.append(trio.current_time())
+
+
+async def test_silence_is_asked_about_once(autojump_clock: trio.abc.Clock) -> None:
+    """And is a break a period later."""
+    peer: Any = Far()
+    await _network._keep_alive(peer)
+    period = _network.KEEPALIVE
+    assert (peer.asked, peer.failed) == ([period], [2 * period])
+
+
+async def test_a_large_message_is_no_silence(autojump_clock: trio.abc.Clock) -> None:
+    """The answer to a ping may be far behind it; what moves is a sign of life (F7)."""
+    peer: Any = Far()
+    period = _network.KEEPALIVE
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_network._keep_alive, peer)
+        for _ in range(10):
+            await trio.sleep(1.5 * period)
+            assert not peer.failed
+            peer.life_signs += 1
+        assert peer.asked
+        peer.ended.set()
+
+
 async def wait_for_answers(portal: Portal, count: int) -> None:
     """Of the other side's loop."""
     for _ in range(count):
@@ -232,6 +290,160 @@ async def address_of(name: str) -> Address:
     async with tractor.query_actor(name) as (address, _):
         assert address is not None
         return parse_address(address)
+
+
+# -- With somebody who stays -----------------------------------------------------------
+
+
+class Somebody:
+    """An actor that does nothing, and that no tree ends.
+
+    Attributes:
+        address: Where it listens.
+        door: Set while it greets those who connect.
+        met: Set once somebody was greeted.
+        transport: The connection with the last of them.
+    """
+
+    def __init__(self, bound: BoundSocket) -> None:
+        self.address = bound.address
+        self.door = trio.Event()
+        self.door.set()
+        self.knocked = trio.Event()
+        self.met = trio.Event()
+        self.transport: Transport | None = None
+        self._sock = bound.sock
+        self._aid = tractor.Aid("somebody", "5" * 32, os.getpid())
+
+    async def serve(self) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(self._sock)
+            transport = SocketTransport(self._sock.accept()[0])
+            self.knocked.set()
+            try:
+                await self.door.wait()
+                greet = t.Greet(self._aid, 0.0, 1 << 20)
+                await meet_dialer(transport, Hello("listener", SECRET), greet)
+                if self.transport is not None:
+                    self.transport.close()
+                self.transport = transport
+                self.met.set()
+            except BaseException:
+                transport.close()
+                raise
+
+
+@pytest.fixture
+async def somebody(runtime_dir: str) -> AsyncIterator[Somebody]:
+    """Who listens."""
+    (bound,) = bind(UnixAddress(f"{runtime_dir}/{uuid4().hex[:8]}.sock"))
+    found = Somebody(bound)
+    with trio.fail_after(SAFETY):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(found.serve)
+            yield found
+            nursery.cancel_scope.cancel()
+    if found.transport is not None:
+        found.transport.close()
+    bound.unlink()
+    bound.sock.close()
+
+
+def open_root() -> Any:
+    """A root that knows the secret of somebody."""
+    return tractor.open_root_actor(secret=SECRET.reveal(), enable_transports=["uds"])
+
+
+async def test_who_waits_outside_of_a_tree_is_told_of_its_end(
+    somebody: Somebody,
+) -> None:
+    """Neither a call under way nor a later one waits for ever (reliability A)."""
+    outcomes: list[str] = []
+
+    async def use(portal: Portal) -> None:
+        try:
+            await portal.run_from_ns("m", "f")
+        except tractor.TransportClosed as exc:
+            outcomes.append(type(exc).__name__)
+
+    with within(T_DOWN):
+        async with trio.open_nursery() as outside:
+            async with open_root() as root:
+                portal = Portal(await root.network.dial(somebody.address))
+                outside.start_soon(use, portal)
+                await wait_all_tasks_blocked()
+            await use(portal)
+    assert outcomes == ["TransportClosed"] * 2
+
+
+async def test_services_that_are_cut_off_tell_who_waits(somebody: Somebody) -> None:
+    """What tells of the end of a connection does so at its own end, too."""
+    async with open_root() as root:
+        network = root.network
+        with network.using(peer := await network.dial(somebody.address)):
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await network._follow(peer)
+            with raises(tractor.TransportClosed, match="has ended, and its connection"):
+                await Portal(peer).run_from_ns("m", "f")
+
+
+async def test_a_dial_that_outlasts_its_actor(somebody: Somebody) -> None:
+    """It is in vain, is said to be so, and leaves nothing (the census sees it)."""
+    somebody.door = trio.Event()
+    outcomes: list[str] = []
+
+    async def dial(network: _network.Network) -> None:
+        with raises(ActorUnreachable, match="has ended") as caught:
+            await network.dial(somebody.address)
+        outcomes.append(str(caught.value))
+
+    async with trio.open_nursery() as outside:
+        async with open_root() as root:
+            outside.start_soon(dial, root.network)
+            await somebody.knocked.wait()
+        somebody.door.set()
+    assert len(outcomes) == 1
+    assert root.peers == []
+
+
+async def test_after_we_hung_up(somebody: Somebody) -> None:
+    """A portal that is used too late says that this side has closed it."""
+    async with open_root() as root:
+        network = root.network
+        with network.using(peer := await network.dial(somebody.address)):
+            pass
+        await peer.wait_failed()
+        with raises(tractor.TransportClosed, match="closed on this side") as caught:
+            await Portal(peer).run_from_ns("m", "f")
+        assert type(caught.value) is tractor.TransportClosed
+
+
+async def test_pings_without_end(somebody: Somebody) -> None:
+    """Who pings and does not read costs no more than others (reliability E)."""
+    count = 100_000
+    async with open_root() as root:
+        network = root.network
+        with network.using(peer := await network.dial(somebody.address)):
+            await somebody.met.wait()
+            assert somebody.transport is not None
+            far = Channel(somebody.transport, max_frame=1 << 20)
+            queued, last = 0, trio.Event()
+
+            def on_answer(record: t.AnyRecord) -> None:
+                if record == t.Pong(count):
+                    last.set()
+
+            for number in range(1, count + 1):
+                far.send_nowait(t.Ping(number))
+                if not number % 1000:
+                    await wait_all_tasks_blocked()
+                    queued = max(queued, peer.channel.queued)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(far.run, on_answer)
+                await last.wait()
+                far.close()
+    assert HIGH_WATER < queued < HIGH_WATER + 1000
 
 
 # -- Teardown --------------------------------------------------------------------------

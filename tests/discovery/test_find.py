@@ -1,16 +1,21 @@
 """Looking for actors in one tree: by name, by waiting, by asking the registrar."""
 
+from contextlib import suppress
 from typing import Any
 
+import pytest
 import trio
 
 import tractor
+from tests import _misbehaviours
 from tests._helpers import T_DETECT, Bell, open_tree, raises, strike, within
 from tests.discovery import actors as do
 from tests.discovery.actors import MODULES
 from tests.discovery.helpers import opened, start, uid, uid_of_root
 from tractor import Portal
 from tractor.discovery import LocalPortal, verbs
+from tractor.msg import ANY
+from tractor.runtime import Peer
 
 # -- find_actor ------------------------------------------------------------------------
 
@@ -223,6 +228,82 @@ async def test_the_registry_of_a_tree(start_method: str) -> None:
                 assert await here.run_from_ns(MODULES[0], "me") == uid_of_root()
                 with raises(tractor.ModuleNotExposed):
                     await here.run_from_ns("os", "getpid")
+        await an.cancel()
+
+
+async def test_who_ends_is_waited_for_no_more(start_method: str, bell: Bell) -> None:
+    """During a restart it is the next one that is found (issue 7)."""
+    async with open_tree(start_method) as an:
+        (seeker,) = await start(an, "seeker")
+        old = await an.start_actor("x", enable_modules=[_misbehaviours.__name__])
+        found: list[Any] = []
+
+        async def clean_up() -> None:
+            with suppress(tractor.ContextCancelled, tractor.TransportClosed):
+                await old.run(_misbehaviours.cleans_up_slowly, bell.path)
+
+        async def seek() -> None:
+            found.append(await seeker.run(do.found_by_waiting, "x", bell.path))
+
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(clean_up)
+            await bell.heard()
+            await old.cancel_actor()
+            assert await seeker.run(do.found, "x") == []
+            tasks.start_soon(seek)
+            await bell.heard()
+            (new,) = await start(an, "x")
+        assert found == [uid(new)]
+        await an.cancel()
+
+
+# -- Members that misbehave ------------------------------------------------------------
+
+
+async def test_a_member_that_does_not_say_where_it_is(
+    start_method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It costs a look-up 0.5 s, and a cancelled one nothing (issue 7)."""
+    call, answer = Peer.call, trio.Event()
+
+    async def hold_back(peer: Peer, ns: str, func: str, *args: Any) -> Any:
+        if func == "where":
+            with trio.CancelScope(shield=True):
+                await answer.wait()
+        return await call(peer, ns, func, *args)
+
+    async with open_tree(start_method) as an:
+        seeker, other = await start(an, "seeker", "x")
+        monkeypatch.setattr(Peer, "call", hold_back)
+        with within(0.1), trio.move_on_after(0.01):
+            async with tractor.query_actor("x"):
+                pass
+        with within(1), raises(tractor.RemoteActorError) as info:
+            await seeker.run(do.found, "x")
+        assert info.value.boxed_type is tractor.ActorUnreachable
+        answer.set()
+        assert await seeker.run(do.found, "x") == [uid(other)]
+        await an.cancel()
+
+
+@pytest.mark.parametrize("lie", [7, None, ["nonsense"], [["/unix/x"]], [None]])
+async def test_a_member_that_lies(
+    start_method: str, monkeypatch: pytest.MonkeyPatch, lie: Any
+) -> None:
+    """Others of its name are found all the same (issue 7)."""
+    call = Peer.call
+
+    async def answer(peer: Peer, ns: str, func: str, *args: Any) -> Any:
+        if func == "where" and peer.aid == liar.aid:
+            *_, result_type = args
+            return result_type.decode(ANY.encode(lie, "a lie"), "a lie")
+        return await call(peer, ns, func, *args)
+
+    async with open_tree(start_method) as an:
+        seeker, honest, liar = await start(an, "seeker", "x", "x")
+        monkeypatch.setattr(Peer, "call", answer)
+        assert await seeker.run(do.found, "x") == [uid(honest)]
+        assert await seeker.run(do.found, "x", only_first=False) == [uid(honest)]
         await an.cancel()
 
 

@@ -16,6 +16,7 @@ from tests.discovery import actors as do
 from tests.discovery.actors import MODULES
 from tests.discovery.helpers import running, start, uid, uid_of_root
 from tractor import AddressInUse, RuntimeFailure
+from tractor.discovery import LocalPortal
 from tractor.ipc import Address, TcpAddress, UnixAddress, parse_address
 from tractor.testing import private_address
 
@@ -42,6 +43,24 @@ async def test_who_finds_no_registrar_becomes_it(
             async with tractor.get_registry(address) as portal:
                 assert portal.aid == root.aid
             await an.cancel()
+
+
+async def test_a_registrar_at_localhost(start_method: str) -> None:
+    """It knows itself by that name, too, and others do (issue 7)."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = ("localhost", server.getsockname()[1])
+    async with open_tree(
+        start_method, registry_addrs=[place], enable_transports=["tcp"]
+    ) as an:
+        one, other = await start(an, "one", "other")
+        async with tractor.get_registry(place) as portal:
+            assert isinstance(portal, LocalPortal)
+        async with tractor.find_actor("nobody", [place]) as nobody:
+            assert nobody is None
+        where = [str(parse_address(place))]
+        found = await one.run(do.found, "other", registry_addrs=where)
+        assert found == [uid(other)]
+        await an.cancel()
 
 
 async def test_there_shall_be_no_other_registrar(
@@ -301,6 +320,9 @@ async def test_transports_from_outside(
         ({"tpt_bind_addrs": [("::", 80)]}, "name the one by which they reach"),
         ({"tpt_bind_addrs": [("192.0.2.1", 80)]}, "give ssl_context"),
         ({"secret": b"short"}, "secret"),
+        ({"name": "x" * 8193}, "has 8193 bytes; give it 8192 at most"),
+        ({"name": "a\0b"}, "has a NUL"),
+        ({"name": "\udc80"}, "surrogates"),
     ],
 )
 async def test_what_cannot_be(options: dict[str, Any], error: str) -> None:
@@ -308,6 +330,20 @@ async def test_what_cannot_be(options: dict[str, Any], error: str) -> None:
     with raises(ValueError, match=error):
         async with tractor.open_root_actor(**options):
             pass
+
+
+async def test_a_name_that_is_as_long_as_can_be(start_method: str) -> None:
+    """Who has it is found by it, and no child gets a longer one (issue 7)."""
+    name = "🦊" * 2048
+    async with open_tree(start_method, name=name, enable_modules=MODULES) as an:
+        (child,) = await start(an, name)
+        async with opened_below(child) as below:
+            found = await below.run(do.found, name, only_first=False)
+            assert uid_of_root() in found
+        for wrong in (f"{name}x", "a\0b"):
+            with raises(ValueError, match="of an actor has"):
+                await an.start_actor(wrong)
+        await an.cancel()
 
 
 def test_the_address_of_a_session(

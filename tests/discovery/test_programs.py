@@ -1,7 +1,10 @@
 """Programs that were started apart, and meet at the address of a registrar."""
 
 import os
+import signal
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -11,8 +14,14 @@ from tests._helpers import SAFETY, Bell, open_tree, raises
 from tests.discovery import actors as do
 from tests.discovery.actors import MODULES
 from tests.discovery.helpers import Program, running, start, uid, uid_of_root
+from tests.runtime import rpc_functions
+from tractor import Portal
 from tractor.discovery import verbs
-from tractor.ipc import Address
+from tractor.discovery._join import ATTEMPTS
+from tractor.ipc import Address, parse_address
+from tractor.msg import cancelled_info, unbox
+from tractor.runtime._network import Network
+from tractor.testing import private_address
 
 
 async def test_two_programs_become_one_tree_to_look_into(
@@ -77,6 +86,93 @@ async def test_programs_that_start_at_once_agree(
             os.close(fd)
             for program in programs:
                 await program.discard()
+
+
+async def test_the_registrar_is_about_to_end(
+    start_method: str, address: Address, bell: Bell
+) -> None:
+    """Look-ups say so, as if it had ended (issue 7)."""
+    async with (
+        running(start_method, "far", address, bell) as far,
+        open_tree(start_method, registry_addrs=[address]),
+        tractor.get_registry() as portal,
+        trio.open_nursery() as tasks,
+    ):
+        assert isinstance(portal, Portal)
+        tasks.start_soon(clean_up, portal)
+        await portal.run(rpc_functions.wait_noted, "cleaning")
+        far.process.send_signal(signal.SIGTERM)
+        with raises(tractor.ContextCancelled):
+            while True:
+                await portal.run(rpc_functions.pid)
+        for where in (None, [address]):
+            with raises(tractor.RegistrarUnavailable):
+                async with tractor.find_actor("nobody", where):
+                    pass
+        await far.end(signal.SIGKILL)
+
+
+async def clean_up(portal: tractor.Portal) -> None:
+    """Have an actor take its time to end."""
+    with suppress(tractor.ContextCancelled, tractor.TransportClosed):
+        await portal.run(rpc_functions.forever_cleaning)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [["no registrar"], ["about to end"] * 2 * ATTEMPTS],
+    ids=["not yet", "ends"],
+)
+async def test_a_registrar_is_asked_again(
+    start_method: str,
+    address: Address,
+    bell: Bell,
+    monkeypatch: pytest.MonkeyPatch,
+    answers: list[str],
+) -> None:
+    """One that is not ready yet, or has to end before this one takes its place."""
+    asked: list[str] = []
+    run = Portal.run
+
+    async def put_off(portal: Portal, fn: Any, *args: Any) -> Any:
+        asked.append(fn.__name__)
+        if len(asked) > len(answers):
+            return await run(portal, fn, *args)
+        if answers[len(asked) - 1] == "about to end":
+            uid = portal.aid.uid
+            raise unbox(cancelled_info(uid, uid, "a call"))
+        return False
+
+    async with running(start_method, "far", address, bell):
+        monkeypatch.setattr(Portal, "run", put_off)
+        async with open_tree(start_method, registry_addrs=[address]):
+            assert asked == ["is_registrar"] * (len(answers) + 1)
+            assert not tractor.current_actor().is_registrar
+
+
+async def test_all_take_several_addresses_in_one_order(
+    start_method: str,
+    address: Address,
+    runtime_dir: str,
+    tpt_proto: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two starters cannot each get one of two addresses (issue 7)."""
+    both = [address, parse_address(private_address(tpt_proto, runtime_dir))]
+    taken: list[Address] = []
+    listen = Network.listen
+
+    def note(network: Network, where: Address) -> list[Address]:
+        if where in both:
+            taken.append(where)
+        return listen(network, where)
+
+    monkeypatch.setattr(Network, "listen", note)
+    for given in (both, both[::-1]):
+        async with open_tree(start_method, registry_addrs=given):
+            assert tractor.current_actor().is_registrar
+    assert taken[:2] == taken[2:]
+    assert {*taken} == {*both}
 
 
 async def test_a_name_is_unique_over_programs(

@@ -8,13 +8,14 @@ import pytest
 import trio
 
 import tractor
-from tests._helpers import Bell, open_tree, raises, within
+from tests._helpers import Bell, Stopwatch, open_tree, raises, within
 from tests.discovery import actors as do
 from tests.discovery.actors import MODULES
 from tests.discovery.helpers import opened, running, start, uid
 from tractor import ActorUnreachable, RegistrarUnavailable
 from tractor.discovery import verbs
 from tractor.ipc import Address, parse_address
+from tractor.runtime import Peer
 from tractor.testing import faults
 
 LOOKUP = 1.0  # seconds; reliability F1
@@ -127,6 +128,46 @@ async def test_the_registrar_comes_back(
         await an.cancel()
 
 
+async def test_a_registrar_that_answers_no_ping(
+    start_method: str, address: Address, bell: Bell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A root does not wait for it for ever, and asks it once it does (issue 7)."""
+    async with running(start_method, "registry", address, bell):
+        ping = Peer.ping
+        monkeypatch.setattr(Peer, "ping", lambda _: trio.Event())
+        watch = Stopwatch()
+        async with open_tree(start_method, name="top", registry_addrs=[address]):
+            watch.check(LOOKUP)
+            monkeypatch.setattr(Peer, "ping", ping)
+            with within(RETURN, slack=1.5):
+                await check_members("top")
+
+
+async def test_who_looks_up_in_vain_does_not_dial_all_the_time(
+    start_method: str, address: Address, bell: Bell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is a pause between two attempts, however many want one (issue 7)."""
+    dialled: list[Address] = []
+    async with (
+        running(start_method, "registry", address, bell) as registry,
+        open_tree(start_method, registry_addrs=[address]),
+    ):
+        await registry.end(signal.SIGKILL)
+        network = tractor.current_actor().network
+        dial = network.dial
+
+        async def count(where: Address, **options: Any) -> Peer:
+            dialled.append(where)
+            return await dial(where, **options)
+
+        monkeypatch.setattr(network, "dial", count)
+        for _ in range(2):
+            with raises(RegistrarUnavailable):
+                async with tractor.find_actor("nobody"):
+                    pass
+    assert 2 <= len(dialled) <= 25
+
+
 async def check_members(*names: str) -> None:
     """Wait until they are registered, and see that nobody else is."""
     async with tractor.get_registry() as portal:
@@ -181,6 +222,21 @@ async def test_the_file_of_a_socket_is_removed(start_method: str) -> None:
             await stream.send(2)
             assert await stream.receive() == 2
         assert len(await other.run(do.addresses)) == 1
+        await an.cancel()
+
+
+@pytest.mark.no_tpt("tcp", reason="a port has no file")
+async def test_the_file_of_the_registrar_is_removed(start_method: str) -> None:
+    """It listens there again, so that others can still register (issue 7)."""
+    async with open_tree(start_method) as an:
+        (address,) = tractor.current_actor().addresses
+        parent, other = await start(an, "parent", "other")
+        os.unlink(str(address).removeprefix("/unix"))
+        async with opened(parent, do.has_children, "below"):
+            with within(RETURN):
+                async with tractor.wait_for_actor("below") as below:
+                    assert await below.run(do.found, "other") == [uid(other)]
+        assert tractor.current_actor().addresses == [address]
         await an.cancel()
 
 

@@ -14,9 +14,15 @@ from time import perf_counter
 from typing import Final
 
 import pytest
+import trio
 
 from tests._helpers import run_python, start_python
-from tractor import AddressInUse, TractorError
+from tractor import (
+    ActorUnreachable,
+    AddressInUse,
+    AuthenticationFailed,
+    TractorError,
+)
 from tractor.ipc import TcpAddress, UnixAddress
 from tractor.ipc import _bind as under_test
 from tractor.ipc import _folders as folders
@@ -24,10 +30,13 @@ from tractor.ipc._bind import (
     bind_tcp,
     bind_unix,
     bound_address,
+    check_user,
+    connection_name,
     peer_pid,
     peer_uid,
     unlink_socket,
 )
+from tractor.ipc.network import connect
 
 LINUX: Final = sys.platform == "linux"
 
@@ -357,6 +366,35 @@ def test_only_ones_own_file_is_removed(address: UnixAddress) -> None:
         assert first.fileno() >= 0
 
 
+def test_a_file_without_its_folder_is_gone(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever has the place of the folder; there is nothing to say of it."""
+    (folder / "a").touch()
+    unlink_socket(str(folder / "a" / "a.sock"), 1, 1)
+    unlink_socket(str(folder / "b" / "a.sock"), 1, 1)
+    assert caplog.records == []
+
+
+def test_a_file_that_cannot_be_removed_is_left(
+    address: UnixAddress,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is said, and whoever closes more goes on with that."""
+
+    def refuse(path: str) -> None:
+        raise PermissionError(errno.EACCES, "no", path)
+
+    with bind_unix(address), caplog.at_level("WARNING", "tractor"):
+        file = os.lstat(address.path)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "unlink", refuse)
+            unlink_socket(address.path, file.st_dev, file.st_ino)
+    assert address.path in caplog.text
+    assert len(caplog.records) == 1
+
+
 # -- TCP -------------------------------------------------------------------------------
 
 
@@ -522,6 +560,78 @@ def test_the_peer_over_tcp_is_not() -> None:
         with conn:
             assert peer_uid(conn) is None
             assert peer_pid(conn) is None
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_both_ends_name_a_connection_alike(host: str) -> None:
+    """And no other connection has that name."""
+    [sock] = bind_tcp(TcpAddress(host, 0))
+    names = set[bytes]()
+    with sock, ExitStack() as stack:
+        for _ in range(3):
+            dialer = stack.enter_context(socket.socket(sock.family))
+            dialer.connect(sock.getsockname())
+            conn = stack.enter_context(sock.accept()[0])
+            name = connection_name(dialer, dialled=True)
+            assert name == connection_name(conn, dialled=False)
+            assert name.startswith(f"{host} {dialer.getsockname()[1]}>".encode())
+            names.add(name)
+    assert len(names) == 3
+
+
+@ipv6
+def test_a_mapped_address_is_that_of_ipv4() -> None:
+    """Who dials it reaches a listener that knows the other spelling."""
+    [sock] = bind_tcp(TcpAddress("127.0.0.1", 0))
+    with sock, socket.socket(socket.AF_INET6) as dialer:
+        dialer.connect(("::ffff:127.0.0.1", sock.getsockname()[1]))
+        with sock.accept()[0] as conn:
+            name = connection_name(dialer, dialled=True)
+            assert name == connection_name(conn, dialled=False)
+
+
+def test_a_unix_connection_has_no_name() -> None:
+    """The kernel knows who is at its other end."""
+    for end in socket.socketpair():
+        with end:
+            assert connection_name(end, dialled=True) == b""
+
+
+@pytest.mark.skipif(not LINUX, reason="the kernel does not tell")
+async def test_another_user_is_refused(
+    address: UnixAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it has dialled us, or we it (the census sees that nothing is left)."""
+    with bind_unix(address) as sock:
+        transport = await connect(address, None)
+        with sock.accept()[0] as conn:
+            check_user(conn)
+            monkeypatch.setattr(under_test, "peer_uid", lambda _: os.geteuid() + 1)
+            with pytest.raises(AuthenticationFailed, match=f"{os.geteuid() + 1}"):
+                check_user(conn)
+        transport.close()
+        with pytest.raises(AuthenticationFailed, match="not the one of this actor"):
+            await connect(address, None)
+
+
+async def test_a_connection_with_itself_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """TCP makes one where the kernel picks the very port that is dialled."""
+    free: list[int] = []
+
+    async def open_tcp_stream(host: str, port: int) -> trio.SocketStream:
+        sock = trio.socket.socket()
+        await sock.bind((host, 0))
+        await sock.connect(sock.getsockname())
+        free.append(sock.getsockname()[1])
+        return trio.SocketStream(sock)
+
+    monkeypatch.setattr(trio, "open_tcp_stream", open_tcp_stream)
+    with pytest.raises(ActorUnreachable, match="nobody answers at"):
+        await connect(TcpAddress("127.0.0.1", 1), None)
+    [sock] = bind_tcp(TcpAddress("127.0.0.1", free[0]))  # at once
+    sock.close()
 
 
 def test_nobody_is_at_the_other_end() -> None:

@@ -602,3 +602,29 @@ async def test_what_is_urgent_takes_along_what_waits() -> None:
             it.channel.send_nowait(record, relaxed=True)
         await it.channel.send(urgent)
         assert transport.sent == frames(first, *rushed, urgent)
+
+
+# -- Signs of life ---------------------------------------------------------------------
+
+
+async def test_what_arrives_is_a_sign_of_life() -> None:
+    """Also a part of a frame."""
+    transport = FakeTransport()
+    async with running(transport) as made:
+        assert made.channel.life_signs == 0
+        transport.feed(b"\x09")
+        await wait_all_tasks_blocked()
+        assert made.channel.life_signs == 1
+
+
+async def test_room_for_more_is_a_sign_of_life() -> None:
+    """What the kernel takes at once is none: nobody need be there for that."""
+    transport = FakeTransport(room=10)
+    async with running(transport, max_frame=2 * HIGH_WATER) as made:
+        made.channel.send_nowait(BIG)
+        await wait_all_tasks_blocked()
+        assert made.channel.life_signs == 0
+        for count in (1, 2):
+            transport.give_room(10)
+            await wait_all_tasks_blocked()
+            assert made.channel.life_signs == count

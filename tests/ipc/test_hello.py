@@ -69,6 +69,19 @@ def test_the_bytes_are_as_written_down() -> None:
         assert end.proof == hmac.new(RAW, text, hashlib.sha256).digest()
 
 
+def test_a_connection_comes_last_in_the_proof() -> None:
+    """The bytes that both ends have of it, as they are."""
+    dialer, listener = greeted()
+    for end in (dialer, listener):
+        end.tie_to(b"here 1>there 2")
+    listener.check_proof(dialer.proof)
+    dialer.check_proof(listener.proof)
+    versions = struct.pack("<HH", PROTOCOL_VERSION, PROTOCOL_VERSION)
+    text = b"dialer" + dialer.greeting[NONCE] + listener.greeting[NONCE] + versions
+    text += b"here 1>there 2"
+    assert dialer.proof == hmac.new(RAW, text, hashlib.sha256).digest()
+
+
 def test_nonces_are_fresh() -> None:
     """Every hello has its own, and keeps it."""
     hellos = [Hello("dialer", SECRET) for _ in range(100)]
@@ -234,6 +247,26 @@ def test_a_proof_of_one_role_is_none_of_the_other() -> None:
     dialer, _ = greeted()
     with pytest.raises(AuthenticationFailed):
         dialer.check_proof(dialer.proof)
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        (b"a 1>b 2", b"a 3>b 4"),
+        (b"a 1>b 2", b"b 2>a 1"),
+        (b"a 1>b 2", b""),
+        (b"", b"x"),
+    ],
+)
+def test_a_relayed_hello_gets_nowhere(ends: tuple[bytes, bytes]) -> None:
+    """Who passes it on has two connections, and each end knows its own (attack)."""
+    dialer, listener = greeted()
+    for end, connection in zip((dialer, listener), ends, strict=True):
+        end.tie_to(connection)
+    with pytest.raises(AuthenticationFailed, match="does not know the secret"):
+        listener.check_proof(dialer.proof)
+    with pytest.raises(AuthenticationFailed):
+        dialer.check_proof(listener._proof_of("listener"))
 
 
 def test_two_dialers_do_not_meet() -> None:

@@ -13,6 +13,7 @@ from uuid import uuid4
 from tests._helpers import ROOT, SAFETY, Stopwatch
 from tractor import Aid
 from tractor.ipc import BlockingLink, UnixAddress, parse_address
+from tractor.ipc._bind import connection_name
 from tractor.ipc._hello import GREETING_SIZE, PROOF_SIZE
 from tractor.ipc.network import Hello, Secret
 from tractor.msg import HEADER, decode_record, encode_frame, encode_payload
@@ -97,6 +98,7 @@ class Stranger:
     def exchange_greetings(self, secret: Secret = SECRET) -> Hello:
         """The first half of the hello."""
         hello = Hello("dialer", secret)
+        hello.tie_to(connection_name(self.sock, dialled=True))
         self.send(hello.greeting)
         hello.receive_greeting(self.receive(GREETING_SIZE))
         return hello

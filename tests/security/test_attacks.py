@@ -6,6 +6,7 @@ of the table at the end; what must be true after every one of them is in `check`
 
 import os
 import select
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -35,6 +36,7 @@ from tests.security.helpers import (
 )
 from tractor import Aid, AuthenticationFailed, VersionMismatch
 from tractor.ipc import parse_address
+from tractor.ipc._bind import connection_name
 from tractor.ipc._hello import GREETING_SIZE, MAGIC, PROOF_SIZE
 from tractor.ipc.network import HELLO_TIMEOUT, Hello, bind, meet_listener
 from tractor.ipc.network import connect as dial
@@ -206,6 +208,30 @@ def reflects(target: Target) -> None:
         other.send(theirs[-PROOF_SIZE:])
         check_hangs_up(one)
         check_hangs_up(other)
+
+
+def relays(target: Target) -> None:
+    """Hold a port that somebody of the tree dials, and pass the hello on.
+
+    Over TCP: at a Unix socket the kernel tells who holds it.
+    """
+    if target.transport == "uds":
+        return
+    with socket.create_server(("127.0.0.1", 0)) as trap, ExitStack() as stack:
+        address = f"/ip4/127.0.0.1/tcp/{trap.getsockname()[1]}"
+        caller = stack.enter_context(Stranger(address))
+        caught = stack.enter_context(trap.accept()[0])
+        relay = stack.enter_context(Stranger(target.address))
+        hello = Hello("dialer", SECRET)
+        hello.tie_to(connection_name(caller.sock, dialled=True))
+        caller.send(hello.greeting)
+        relay.send(caught.recv(GREETING_SIZE, socket.MSG_WAITALL))
+        caught.sendall(relay.receive(GREETING_SIZE))
+        hello.receive_greeting(caller.receive(GREETING_SIZE))
+        caller.send(hello.proof)
+        proof = caught.recv(PROOF_SIZE, socket.MSG_WAITALL)
+        relay.send(proof + frame(greet()) + frame(CALL))
+        check_hangs_up(relay)
 
 
 def is_of_another_version(target: Target) -> None:
@@ -448,6 +474,7 @@ ATTACKS: Final = (
     Attack(crowds_the_door, "more than 64 connections", also=CUT),
     Attack(replays, NO_SECRET),
     Attack(reflects, NO_SECRET),
+    Attack(relays, NO_SECRET, only="tcp"),
     Attack(is_of_another_version, both_versions(newer=False)),
     Attack(dribbles, "did not say hello in time"),
     Attack(breaks_the_protocol),

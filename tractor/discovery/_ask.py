@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 import trio
 
 from tractor._exceptions import (
+    ContextCancelled,
     NameTaken,
     RegistrarUnavailable,
     RemoteActorError,
@@ -15,7 +16,7 @@ from tractor._types import Uid
 from tractor.discovery import verbs
 from tractor.discovery._membership import LOOKUP_TIMEOUT, Membership
 from tractor.discovery._registrar import Found, Registrar
-from tractor.ipc import Address, AnyAddress, parse_address
+from tractor.ipc import Address, AnyAddress, TcpAddress, parse_address
 from tractor.runtime import Actor, Peer, Portal
 
 
@@ -76,7 +77,7 @@ class RemoteRegistrar:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except TransportClosed as exc:
+        except (TransportClosed, ContextCancelled) as exc:  # the latter while it ends
             name = self.portal.aid.reprol()
             msg = f"registrar {name!r} is gone: {exc}"
             raise RegistrarUnavailable(msg) from exc
@@ -119,7 +120,7 @@ async def _dial_all(
 
     async with trio.open_nursery() as attempts:
         for address in dict.fromkeys(addresses):
-            if actor.is_registrar and address in actor.addresses:
+            if actor.is_registrar and _is_own(actor, address):
                 found[address] = actor.part(Registrar)
             else:
                 attempts.start_soon(dial, address)
@@ -127,6 +128,14 @@ async def _dial_all(
         msg = "; ".join(map(str, errors)) or "no address of a registrar was given"
         raise RegistrarUnavailable(msg) from (errors[0] if errors else None)
     return [found[address] for address in addresses if address in found]
+
+
+def _is_own(actor: Actor, address: Address) -> bool:
+    """Whether this actor itself listens there."""
+    places = [address]
+    if isinstance(address, TcpAddress) and address.host == "localhost":
+        places = [TcpAddress(host, address.port) for host in ("127.0.0.1", "::1")]
+    return any(place in actor.addresses for place in places)
 
 
 async def _dialled(
@@ -139,7 +148,7 @@ async def _dialled(
             registrar = RemoteRegistrar(peer)
             if await registrar.portal.run(verbs.is_registrar):
                 return registrar
-        except TransportClosed as exc:
+        except (TransportClosed, ContextCancelled) as exc:  # the latter while it ends
             msg = f"no registrar answers at {address}: {exc}"
             raise RegistrarUnavailable(msg) from exc
         name = peer.aid.reprol()

@@ -14,6 +14,7 @@ from tractor._exceptions import (
     ActorUnreachable,
     AddressInUse,
     AuthenticationFailed,
+    ContextCancelled,
     ForeignProtocol,
     RegistrarUnavailable,
     RuntimeFailure,
@@ -22,6 +23,7 @@ from tractor._exceptions import (
 from tractor.discovery import verbs
 from tractor.discovery._membership import Membership
 from tractor.discovery._options import NetworkOptions
+from tractor.discovery._registrar import Registrar
 from tractor.ipc import (
     Address,
     TcpAddress,
@@ -36,8 +38,18 @@ from tractor.runtime import Actor, Portal
 
 log = get_logger("discovery")
 
+
+class _Ending(ActorUnreachable):
+    """A registrar answers, and is about to end."""
+
+
+class _NoRegistrar(ActorUnreachable):
+    """An actor answers that is no registrar; perhaps not yet."""
+
+
 ATTEMPTS: Final = 5  # to join a registrar, or else to become it
 SETTLE_TIMEOUT: Final = 1.0  # seconds, but for what is under way; reliability F4
+ENDING_TIMEOUT: Final = 4.0  # seconds for another one to end; its bound is 3.5
 TRUCE: Final = (0.01, 0.1)  # seconds between them, at random: another does the same
 JOIN_TIMEOUT: Final = 1.0  # seconds of a child's boot for the registrar
 
@@ -100,20 +112,29 @@ async def _settle(actor: Actor, options: NetworkOptions) -> None:
     addresses = options.registry_addrs
     listening: set[Address] = set()
     problems: dict[Address, TransportClosed] = {}
-    deadline = trio.current_time() + SETTLE_TIMEOUT
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            await trio.sleep(random.uniform(*TRUCE))
+    now = trio.current_time()
+    deadline, end_of_patience = now + SETTLE_TIMEOUT, now + ENDING_TIMEOUT
+    attempt = 0
+    while True:
         if await _is_there_one(actor, options, listening, problems):
             texts = tuple(map(str, addresses))
             actor.runtime_vars = replace(actor.runtime_vars, registry_addrs=texts)
             for address in addresses:
                 await actor.part(Membership).begin(address)
             return
-        last = attempt == ATTEMPTS - 1 or trio.current_time() > deadline
+        now = trio.current_time()
+        attempt += 1
+        ending = any(isinstance(each, _Ending) for each in problems.values())
+        if ending and now < end_of_patience:  # what counts begins when it is gone
+            attempt, deadline = 0, now + SETTLE_TIMEOUT
+        last = attempt >= ATTEMPTS or now > deadline
         if _listen(actor, problems, listening, last=last):
             break
+        await trio.sleep(random.uniform(*TRUCE))
     actor.become_registrar(str(by_preference(actor.network.addresses)[0]))
+    if "uds" in {address.transport for address in actor.network.addresses}:
+        registrar = actor.part(Registrar)
+        actor.spawn(registrar.keep_reachable, name="care for the registrar's files")
 
 
 def _listen(
@@ -128,17 +149,24 @@ def _listen(
     Raises:
         RegistrarUnavailable: This machine can never listen there.
         AddressInUse: Somebody else does, at the `last` attempt.
+        RuntimeFailure: An actor does that is no registrar, likewise.
     """
-    for address, problem in problems.items():
-        if address in listening:
-            continue
+    # All go through them in one order: who gets the first is not stopped at the next
+    # by another who has got that, and waits for the first.
+    for address in sorted({*problems} - listening, key=str):
+        problem = problems[address]
         try:
             actor.network.listen(address)
-        except AddressInUse:  # perhaps by one that is about to become a registrar
-            if last:
+        except (AddressInUse, OSError) as exc:
+            # Perhaps by one that is about to become a registrar, or no longer to be it.
+            passing = isinstance(problem, _Ending | _NoRegistrar)
+            taken = isinstance(exc, AddressInUse)
+            if (taken or passing) and not last:
+                return False
+            if isinstance(problem, _NoRegistrar):
+                raise RuntimeFailure(str(problem)) from exc
+            if taken:
                 raise
-            return False
-        except OSError as exc:
             msg = f"no registrar: {problem}; and this machine cannot be it: {exc}"
             raise RegistrarUnavailable(msg) from exc
         listening.add(address)
@@ -154,7 +182,7 @@ async def _is_there_one(
     """Whether another registrar answers at one of the addresses; else the `problems`.
 
     Raises:
-        RuntimeFailure: It does, and must not; or who answers is none.
+        RuntimeFailure: It does, and must not.
         AuthenticationFailed: It does not know our secret.
     """
     for address in options.registry_addrs:
@@ -182,10 +210,14 @@ async def _name_of_registrar(actor: Actor, address: Address) -> str:
         peer = await actor.network.dial(address)
         with actor.network.using(peer):
             name = peer.aid.reprol()
-            if await Portal(peer).run(verbs.is_registrar):
-                return name
+            try:
+                if await Portal(peer).run(verbs.is_registrar):
+                    return name
+            except ContextCancelled as exc:
+                msg = f"registrar {name!r} at {address} is about to end"
+                raise _Ending(msg) from exc
             msg = f"actor {name!r}, which listens at {address}, is no registrar"
-            raise RuntimeFailure(msg)
+            raise _NoRegistrar(msg)
     msg = f"nobody said hello at {address} within {SETTLE_TIMEOUT} s"
     raise ActorUnreachable(msg)
 

@@ -21,6 +21,7 @@ from tractor.runtime import Actor, Peer
 log = get_logger("membership")
 
 RETRY: Final = (0.3, 1.5)  # seconds between two attempts, at random; reliability F2
+LEAST_PAUSE: Final = 0.1  # seconds between them, however many wait for one
 LOOKUP_TIMEOUT: Final = 1.0  # seconds for a registrar to answer; reliability F1
 
 
@@ -69,7 +70,7 @@ class Membership:
         with trio.move_on_after(LOOKUP_TIMEOUT):
             while not (found := self._live()):
                 changed = self._changed
-                self._wanted.set()
+                self._want()
                 await changed.wait()
             return found
         msg = f"no registrar answers; tried {self._known()}"
@@ -86,41 +87,56 @@ class Membership:
         return ", ".join(self._actor.runtime_vars.registry_addrs) or "none"
 
     async def _stay(self, address: Address, tried: trio.Event) -> None:
-        network = self._actor.network
         while True:
-            self._wanted = trio.Event()
             try:
-                peer = await network.dial(address, member=True)
-            except TransportClosed as exc:
-                log.info("no registrar at %s: %s", address, exc)
-            else:
-                known = self._find(peer.aid)
-                with network.using(peer):
-                    if known is None:
-                        self._registrars[address] = peer
-                        await _listed(peer)
+                await self._belong(address, tried)
+            finally:
+                tried.set()  # whoever waits for it must not wait for ever
+            wanted = self._wanted
+            self._note()
+            with trio.move_on_after(random.uniform(*RETRY)):
+                await trio.sleep(LEAST_PAUSE)
+                await wanted.wait()
+
+    async def _belong(self, address: Address, tried: trio.Event) -> None:
+        """Be a member there, if it can be, until that is over."""
+        network = self._actor.network
+        try:
+            peer = await network.dial(address, member=True)
+        except TransportClosed as exc:
+            log.info("no registrar at %s: %s", address, exc)
+            return
+        known = self._find(peer.aid)
+        with network.using(peer):
+            if known is None:
+                self._registrars[address] = peer
+                try:
+                    if await _listed(peer):
                         self._note()
                         tried.set()
                         await peer.wait_failed()
-                        del self._registrars[address]
-                        log.info("lost the registrar at %s: %s", address, peer.reason)
-                if known is not None:  # by another of its addresses
-                    tried.set()
-                    await known.wait_failed()
+                finally:
+                    del self._registrars[address]
+                log.info("lost the registrar at %s: %s", address, peer.reason)
+        if known is not None:  # by another of its addresses
             tried.set()
-            self._note()
-            with trio.move_on_after(random.uniform(*RETRY)):
-                await self._wanted.wait()
+            await known.wait_failed()
+
+    def _want(self) -> None:
+        wanted, self._wanted = self._wanted, trio.Event()
+        wanted.set()
 
     def _note(self) -> None:
         changed, self._changed = self._changed, trio.Event()
         changed.set()
 
 
-async def _listed(peer: Peer) -> None:
+async def _listed(peer: Peer) -> bool:
     """Wait until a registrar has us in its list: its hello is done before it has.
 
-    It answers no ping before that.
+    It answers no ping before that, and if it answers none at all we try again.
     """
-    with suppress(TransportClosed):  # whoever waits for the peer's end learns of it
+    with trio.move_on_after(LOOKUP_TIMEOUT), suppress(TransportClosed):
         await peer.ping().wait()
+        return True
+    return False

@@ -16,10 +16,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final
 
-from tractor._exceptions import AddressInUse
+from tractor._exceptions import AddressInUse, AuthenticationFailed
 from tractor.ipc._address import Address, TcpAddress, UnixAddress
 from tractor.ipc._folders import try_lock
 from tractor.ipc._runtime_dir import LOCK_SUFFIX
+from tractor.log import get_logger
+
+log = get_logger("bind")
 
 BACKLOG: Final = 128  # connections that wait for `accept`
 LOCK_TIME: Final = 0.05  # seconds to wait for others who want the same path
@@ -74,16 +77,22 @@ def bind_unix(address: UnixAddress) -> socket.socket:
 def unlink_socket(path: str, device: int, inode: int) -> None:
     """Remove the file of a socket, unless it has been replaced.
 
+    What cannot be removed is logged, and left: there is more to be closed.
+
     Args:
         path: Of the file.
         device: What `os.lstat` said of it after the socket was bound.
         inode: The same. An open socket keeps the number for itself, so this is to be
             called before it is closed.
     """
-    with suppress(FileNotFoundError):
+    try:
         there = os.lstat(path)
         if (there.st_dev, there.st_ino) == (device, inode):
             os.unlink(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # somebody else has
+    except OSError as exc:
+        log.warning("a socket file stays behind: %s", exc)
 
 
 def _check_folder(folder: str) -> None:
@@ -272,6 +281,36 @@ def bound_address(sock: socket.socket) -> Address:
     if sock.family == socket.AF_UNIX:
         return UnixAddress(name)
     return TcpAddress(name[0], name[1])
+
+
+def connection_name(sock: socket.socket, *, dialled: bool) -> bytes:
+    """What both ends of a TCP connection, and of no other, say of it.
+
+    Empty for a Unix socket: the kernel itself tells who is at its other end.
+
+    Raises:
+        OSError: The connection is gone.
+    """
+    if sock.family == socket.AF_UNIX:
+        return b""
+    ends = [sock.getsockname(), sock.getpeername()]
+    if not dialled:
+        ends.reverse()
+    # IPv6 may write an address of IPv4 in its own way, at one end or at both.
+    names = [f"{host.removeprefix('::ffff:')} {port}" for host, port, *_ in ends]
+    return ">".join(names).encode()
+
+
+def check_user(sock: socket.socket) -> None:
+    """Refuse another user of the machine.
+
+    Raises:
+        AuthenticationFailed: The kernel says that one is at the other end.
+    """
+    uid = peer_uid(sock)
+    if uid is not None and uid != os.geteuid():
+        msg = f"a connection with user {uid}, who is not the one of this actor"
+        raise AuthenticationFailed(msg)
 
 
 def peer_uid(sock: socket.socket) -> int | None:

@@ -45,11 +45,14 @@ class Channel:
     Attributes:
         max_frame: Largest record in bytes, both ways.
         closed: Why it carries nothing any more; `None` while it works.
+        life_signs: How often bytes came from the other side, or it made room for more
+            of ours; a large message may take long either way.
     """
 
     def __init__(self, transport: Transport, *, max_frame: int) -> None:
         self.max_frame = max_frame
         self.closed: TransportClosed | None = None
+        self.life_signs = 0
         self._transport = transport
         self._outbox: deque[bytearray | memoryview] = deque()
         self._queued = 0  # bytes in it
@@ -197,14 +200,18 @@ class Channel:
     async def wait_uncongested(self) -> None:
         """Wait until a payload may be queued, or for the end of the channel."""
         while self.congested:
-            await self._wait_drained()
+            await self.wait_drained()
 
     async def drain(self) -> None:
         """Wait until everything queued is with the kernel, or the channel is closed."""
         while self._outbox and self.closed is None and self._broken is None:
-            await self._wait_drained()
+            await self.wait_drained()
 
-    async def _wait_drained(self) -> None:
+    async def wait_drained(self) -> None:
+        """Wait until what is queued, which is something, has all been written.
+
+        Returns at the end of the channel, too.
+        """
         if self._drained is None:
             self._drained = trio.Event()
         await self._drained.wait()
@@ -230,6 +237,7 @@ class Channel:
         splitter = FrameSplitter(self.max_frame)
         try:
             while data := await self._transport.receive_some(splitter.appetite):
+                self.life_signs += 1
                 for frame in splitter.feed(data):
                     dispatch(decode_record(frame))
                     if self.closed is not None:
@@ -251,8 +259,9 @@ class Channel:
                         self._jammed = True
                         await self._transport.send_ready()
                         self._jammed = False
+                        self.life_signs += 1
                     self._sent_at = perf_counter()
-                    self._note_drained()
+                self._note_drained()  # also where a sender has written it all
                 self._writer = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._abort_writer)
         except TransportBroken as exc:

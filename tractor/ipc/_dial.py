@@ -1,18 +1,24 @@
 """Connecting to an address; who answers there is for the hello to find out."""
 
+import errno
+import os
 import socket
+import struct
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from tractor._exceptions import ActorUnreachable
 from tractor.ipc._address import Address, TcpAddress, UnixAddress
+from tractor.ipc._bind import check_user
 from tractor.ipc._transport import SocketTransport, Transport
 
 if TYPE_CHECKING:
     import ssl
 
 CROWDED: Final = 0.01  # seconds until the next try when a listener's queue is full
+
+_RESET: Final = struct.pack("ii", 1, 0)  # linger for no time; socket(7)
 
 
 async def connect(address: Address, client_tls: "ssl.SSLContext | None") -> Transport:
@@ -26,6 +32,7 @@ async def connect(address: Address, client_tls: "ssl.SSLContext | None") -> Tran
 
     Raises:
         ActorUnreachable: Nobody does, or it cannot be reached from here.
+        AuthenticationFailed: Another user of this machine does, at a Unix socket.
 
     Cancellation: nothing is left of it.
     """
@@ -95,6 +102,7 @@ async def _connect_unix(address: UnixAddress) -> socket.socket:
             except BlockingIOError:  # its queue is full, and cannot be waited for
                 await trio.sleep(CROWDED)
             else:
+                check_user(sock)
                 return sock
     except BaseException:
         sock.close()
@@ -103,4 +111,15 @@ async def _connect_unix(address: UnixAddress) -> socket.socket:
 
 async def _connect_tcp(address: TcpAddress) -> socket.socket:
     stream = await trio.open_tcp_stream(address.host, address.port)
-    return socket.socket(fileno=stream.socket.detach())
+    sock = socket.socket(fileno=stream.socket.detach())
+    try:
+        if sock.getsockname() == sock.getpeername():
+            # The kernel gave us the very port that we dial, at which nobody listens;
+            # TCP lets both ends of such a connection be one socket. It is reset, since
+            # after an orderly end nobody could listen there for a minute.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+    except OSError:
+        sock.close()
+        raise
+    return sock

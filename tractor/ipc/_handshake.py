@@ -10,11 +10,13 @@ from typing import Final
 from tractor._exceptions import (
     AuthenticationFailed,
     RemoteProtocolError,
+    TransportBroken,
     TransportClosed,
     VersionMismatch,
 )
+from tractor.ipc._bind import connection_name
 from tractor.ipc._hello import GREETING_SIZE, MAGIC, PROOF_SIZE, Hello
-from tractor.ipc._transport import Transport
+from tractor.ipc._transport import SocketTransport, Transport
 from tractor.msg import HEADER, decode_record, encode_frame
 from tractor.msg import types as t
 
@@ -37,6 +39,7 @@ async def meet_listener(transport: Transport, hello: Hello, greet: t.Greet) -> t
 
     Cancellation leaves the connection unusable; the caller closes it.
     """
+    hello.tie_to(_connection(transport, dialled=True))
     await _send(transport, hello.greeting)
     hello.receive_greeting(await _receive_greeting(transport))
     await _send(transport, hello.proof)
@@ -45,7 +48,7 @@ async def meet_listener(transport: Transport, hello: Hello, greet: t.Greet) -> t
         while len(answer) < PROOF_SIZE:
             answer += await _some(transport, ANSWER - len(answer))
     except TransportClosed as exc:
-        msg = f"{exc}; probably it has another secret"
+        msg = f"{exc}; probably it has another secret, or is relayed"
         raise AuthenticationFailed(msg) from exc
     hello.check_proof(answer[:PROOF_SIZE])
     await _send(transport, encode_frame(greet, MAX_GREET))
@@ -57,6 +60,7 @@ async def meet_dialer(transport: Transport, hello: Hello, greet: t.Greet) -> t.G
 
     Raises and cancellation: as for `meet_listener`.
     """
+    hello.tie_to(_connection(transport, dialled=False))
     greeting = await _receive_greeting(transport)
     try:
         hello.receive_greeting(greeting)
@@ -67,6 +71,16 @@ async def meet_dialer(transport: Transport, hello: Hello, greet: t.Greet) -> t.G
     hello.check_proof(await _exactly(transport, PROOF_SIZE))
     await _send(transport, hello.proof + encode_frame(greet, MAX_GREET))
     return await _receive_greet(transport)
+
+
+def _connection(transport: Transport, *, dialled: bool) -> bytes:
+    if not isinstance(transport, SocketTransport):
+        return b""  # TLS: it is the certificate that tells who is there
+    try:
+        return connection_name(transport._sock, dialled=dialled)
+    except OSError as exc:
+        msg = f"the connection failed: {exc}"
+        raise TransportBroken(msg) from exc
 
 
 async def _receive_greeting(transport: Transport) -> bytes:

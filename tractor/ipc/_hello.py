@@ -11,11 +11,13 @@ anything that depends on the secret:
 A greeting (44 bytes) is a magic number, the protocol's version and flags (2 bytes each,
 little-endian), and a nonce of 32 bytes. A proof (32 bytes) is the HMAC-SHA256, under
 the secret, of the role of its maker, both nonces and both versions, each time those of
-the dialer first. The role stops reflection: what one end proves is of no use against
-it. The nonces stop replay.
+the dialer first, and of the connection that it is tied to. The role stops reflection:
+what one end proves is of no use against it. The nonces stop replay. The connection
+stops a relay: over TCP it is the addresses of both ends, which differ where somebody
+between them holds two connections.
 
-The connection itself is neither encrypted nor bound to the proof: beyond one machine
-that is what TLS below it is for.
+Nothing is encrypted, and TLS below is not part of the proof: beyond one machine it is
+the certificate that stops a relay.
 """
 
 import hmac
@@ -120,10 +122,20 @@ class Hello:
         self._secret = secret
         self._version = version
         self._nonce = os.urandom(NONCE_SIZE)
+        self._connection = b""
         self._their_nonce: bytes | None = None  # None until the greeting was good
         self._greeted = False  # whether there was one, good or not
         self._checked = False  # whether there was a proof, good or not
         self._authenticated = False
+
+    def tie_to(self, connection: bytes) -> None:
+        """Let the proofs hold for one connection only.
+
+        Args:
+            connection: What both ends, and no others, say of it; empty for one that
+                cannot be relayed.
+        """
+        self._connection = connection
 
     @property
     def greeting(self) -> bytes:
@@ -179,7 +191,8 @@ class Hello:
         """Take the proof of the other end.
 
         Raises:
-            AuthenticationFailed: It does not know our secret.
+            AuthenticationFailed: It does not know our secret, or is not at the other
+                end of our connection.
             LocalProtocolError: There was one before, or no greeting.
         """
         if self._checked:
@@ -189,6 +202,8 @@ class Hello:
         self._checked = True
         if not hmac.compare_digest(expected, data):
             msg = "the other end does not know the secret of this tree"
+            if self._connection:
+                msg += ", or somebody relays the connection"
             raise AuthenticationFailed(msg)
         self._authenticated = True
 
@@ -206,5 +221,5 @@ class Hello:
             nonces = nonces[::-1]
         # One version, twice: a greeting of another one has been refused.
         versions = struct.pack("<HH", self._version, self._version)
-        text = b"".join((role.encode(), *nonces, versions))
+        text = b"".join((role.encode(), *nonces, versions, self._connection))
         return hmac.digest(self._secret.reveal(), text, "sha256")

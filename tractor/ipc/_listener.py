@@ -7,7 +7,6 @@ one by one.
 """
 
 import errno
-import os
 import socket
 from collections import Counter
 from collections.abc import Callable
@@ -15,8 +14,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
 
-from tractor._exceptions import AuthenticationFailed, TransportClosed
-from tractor.ipc._bind import bound_address, peer_pid, peer_uid
+from tractor._exceptions import TransportClosed
+from tractor.ipc._bind import bound_address, check_user, peer_pid
 from tractor.ipc._dial import secured, tune_tcp
 from tractor.ipc._handshake import HELLO_TIMEOUT, meet_dialer
 from tractor.ipc._hello import Hello, Secret
@@ -146,9 +145,7 @@ class Listener:
 
     async def _transport(self, conn: socket.socket) -> Transport:
         conn.setblocking(False)
-        if (uid := peer_uid(conn)) is not None and uid != os.geteuid():
-            msg = f"a connection of user {uid}, who is not the one of this actor"
-            raise AuthenticationFailed(msg)
+        check_user(conn)
         if conn.family != socket.AF_UNIX:
             tune_tcp(conn)
         here = bound_address(conn)

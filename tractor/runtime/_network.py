@@ -19,6 +19,7 @@ import trio
 
 from tractor._exceptions import (
     ActorUnreachable,
+    AddressInUse,
     AuthenticationFailed,
     RuntimeFailure,
     TransportBroken,
@@ -127,16 +128,27 @@ class Network:
         Raises:
             RuntimeFailure: The tree has no transports.
         """
-        for lost in [each for each in self._bound if each.lost]:  # file was removed
-            self._bound.remove(lost)
-            self._listener.close(lost.sock)
-        if not self._bound:
+        self.mend()
+        if not (found := [each.address for each in self._bound if not each.lost]):
             for address in self._default_addresses():
-                self.listen(address)
-        if not self._bound:
+                found += self.listen(address)
+        if not found:
             msg = f"{self._actor!r} cannot be reached: enable_transports is empty"
             raise RuntimeFailure(msg)
-        return self.addresses
+        return found
+
+    def mend(self) -> None:
+        """Listen again where the file of a socket was removed, if that works."""
+        for lost in [each for each in self._bound if each.lost]:
+            try:
+                self.listen(lost.address)
+            except AddressInUse as exc:
+                log.warning("the address is lost: %s", exc)
+            except OSError as exc:
+                log.info("cannot listen again at %s yet: %s", lost.address, exc)
+                continue
+            self._bound.remove(lost)
+            self._listener.close(lost.sock)
 
     def _default_addresses(self) -> Iterator[Address]:
         for transport in self._actor.runtime_vars.enable_transports:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 import trio
@@ -34,6 +34,8 @@ from tractor.runtime._signature import call_types
 from tractor.runtime._spawned import SpawnedActor
 from tractor.spawn import get_backend
 from tractor.trionics import get_collapsed_eg
+
+MAX_NAME: Final = 8192  # bytes; half of what a greeting between actors may have
 
 
 class ActorNursery:
@@ -80,7 +82,8 @@ class ActorNursery:
         """Start an actor that serves calls until it is cancelled.
 
         Args:
-            name: Need not be unique.
+            name: Need not be unique. Any text without NUL of at most 8192 bytes, in
+                UTF-8.
             enable_modules: Modules whose functions it serves; it imports them
                 before it is ready. ``__name__`` is the usual one.
             start_method: Key of a spawn backend; by default the tree's.
@@ -99,6 +102,7 @@ class ActorNursery:
                 started.
             SpawnError: It did not become ready; nothing of it is left.
             RuntimeFailure: It would exceed a limit of the tree; nothing was started.
+            ValueError: `name` cannot be one; nothing was started.
             BackendUnavailable: `start_method` cannot work here.
             NameTaken: With `unique`: there is one of that name; nothing was started.
             RegistrarUnavailable: With `unique`: nobody can tell.
@@ -148,7 +152,8 @@ class ActorNursery:
 
         Raises:
             TypeError: `fn` is not an async function; nothing was started.
-            ValueError: `fn` cannot be found by module and name; nothing was started.
+            ValueError: `fn` cannot be found by module and name, or `name` cannot be
+                one; nothing was started.
             MsgTypeError: An argument cannot be encoded; nothing was started.
             SpawnError: As for `start_actor`.
         """
@@ -177,9 +182,25 @@ class ActorNursery:
 
     # -- starting ----------------------------------------------------------------------
 
+    @staticmethod
+    def check_name(name: str) -> None:
+        """Refuse what cannot be the name of an actor (for the runtime).
+
+        Raises:
+            ValueError: It says why.
+        """
+        size = len(name.encode(errors="surrogatepass"))  # sending them is refused
+        if size > MAX_NAME:
+            msg = f"the name of an actor has {size} bytes; give it {MAX_NAME} at most"
+            raise ValueError(msg)
+        if "\0" in name:
+            msg = f"the name {name!r} of an actor has a NUL; no command line takes that"
+            raise ValueError(msg)
+
     def _make_spec(
         self, name: str, modules: list[str], loglevel: str | None, *, inherit_main: bool
     ) -> t.SpawnSpec:
+        self.check_name(name)
         actor = self._actor
         runtime_vars = actor.runtime_vars
         if loglevel is not None:
