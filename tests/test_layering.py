@@ -21,7 +21,8 @@ LAYERS: Final = (
     (3, "runtime"),
     (4, "discovery"),
     (5, "_root _child"),
-    (6, "_cluster _daemon to_actor to_asyncio futures pinned cowns tracing experimental"),
+    (6, "_cluster _daemon to_actor to_asyncio futures pinned cowns tracing"),
+    (6, "experimental"),
     (7, "devx"),
     (8, "testing cli __init__"),  # the last one is what `import tractor` gives
     (9, "__main__"),
