@@ -78,7 +78,7 @@ async def open_root_actor(  # noqa: PLR0913 (keyword options of the public inter
     the file to which the tree is traced; see `tractor.tracing`.
 
     Args:
-        name: Need not be unique.
+        name: Need not be unique. Any text without NUL of at most 8192 bytes, in UTF-8.
         start_method: Key of the spawn backend that the tree uses by default. The
             environment variable ``TRACTOR_SPAWN_METHOD`` wins over it.
         enable_modules: Modules whose functions other actors may call here.
@@ -113,8 +113,8 @@ async def open_root_actor(  # noqa: PLR0913 (keyword options of the public inter
         RuntimeFailure: An actor runs in this interpreter already, or a child
             re-imports a program that has no ``__main__`` guard.
         BackendUnavailable: The spawn backend cannot work here.
-        ValueError: There is no such spawn backend, or a number is out of range, or an
-            address cannot be used.
+        ValueError: There is no such spawn backend, or a number is out of range, or the
+            name or an address cannot be used.
         RegistrarUnavailable: No registrar answers at `registry_addrs`, and this machine
             cannot listen there.
         AddressInUse: Something else listens at one of the addresses.
@@ -235,6 +235,8 @@ def _make_root(
 ) -> Actor:
     method = os.environ.get(SPAWN_METHOD_VARIABLE) or start_method or DEFAULT_BACKEND
     get_backend(method)
+    name.encode()  # or ValueError: lone surrogates, which no message can carry
+    ActorNursery.check_name(name)
     aid = Aid(name, uuid4().hex, os.getpid())
     given = {key: value for key, value in options.items() if value is not None}
     for option in _NUMBERS:

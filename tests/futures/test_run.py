@@ -1,0 +1,131 @@
+"""Rows R1–R8: scopes with an executor."""
+
+import asyncio
+import concurrent.futures as cf
+import time
+
+import pytest
+import trio
+
+from tests.futures import _tasks as do
+from tests.futures._tasks import SAFETY
+from tractor.futures import Executor, Run
+
+
+@pytest.mark.parametrize("flavor", ["auto", "threads", "processes", "none"])
+def test_r1_flavors(flavor: str) -> None:
+    """Each works; a wrong one is refused with those that there are."""
+    with Run(flavor=flavor, max_workers=1) as executor:
+        assert executor.submit(do.add, 1).result(SAFETY) == 2
+    with pytest.raises(ValueError, match="auto, threads, processes"):
+        Run(flavor="steam")
+
+
+@pytest.mark.parametrize("flavor", ["threads", "processes"])
+async def test_r2_async_with_never_blocks_the_loop(flavor: str) -> None:
+    """While the scope waits for its tasks, the loop goes on."""
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await trio.sleep(0.001)
+            ticks += 1
+
+    with trio.fail_after(SAFETY):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tick)
+            async with Run(flavor=flavor, max_workers=1) as executor:
+                assert isinstance(executor, cf.Executor)
+                slow = executor.submit(time.sleep, 0.2)
+                before = ticks
+            assert slow.done()
+            nursery.cancel_scope.cancel()
+    assert ticks - before >= 10  # a loop that is held up makes none
+
+
+def test_r2_under_asyncio() -> None:
+    """Likewise there."""
+
+    async def main() -> None:
+        async with Run(flavor="threads", max_workers=1) as executor:
+            slow = executor.submit(time.sleep, 0.05)
+        assert slow.done()
+
+    asyncio.run(asyncio.wait_for(main(), SAFETY))
+
+
+def test_r3_the_pool_ends_with_the_scope() -> None:
+    """Later submits are refused, in the words of the standard library."""
+    with Run(flavor="threads") as executor:
+        pass
+    with pytest.raises(RuntimeError, match="cannot schedule new futures after"):
+        executor.submit(do.nothing)
+
+
+def test_r4_errors_are_not_swallowed() -> None:
+    """What the block raises is raised."""
+    with pytest.raises(KeyError), Run(flavor="threads"):
+        raise KeyError
+
+
+def test_r5_a_given_executor_is_not_ended() -> None:
+    """It is used as it is, and the decision says so."""
+    with cf.ThreadPoolExecutor(1) as mine:
+        run = Run(executor=mine)
+        with run as executor:
+            assert executor is mine
+        assert run.trace is not None
+        assert run.trace.resolved == "provided"
+        assert mine.submit(do.add, 1).result(SAFETY) == 2
+
+
+def test_r6_nested_scopes_share() -> None:
+    """With the same flavor or `auto` and nothing else; the outer one stays open."""
+    with Run(flavor="threads") as outer:
+        for run in (Run(), Run(flavor="threads")):
+            with run as inner:
+                assert inner is outer
+        for run in (Run(flavor="none"), Run(max_workers=1), Run(name="own")):
+            with run as inner:
+                assert inner is not outer
+        assert outer.submit(do.add, 1).result(SAFETY) == 2
+
+
+def test_r7_one_entry_at_a_time() -> None:
+    """A second one is refused; another one afterwards is not."""
+    run = Run(flavor="none")
+    with run, pytest.raises(RuntimeError, match="entered already"):
+        run.__enter__()
+    with run as executor:
+        assert isinstance(executor, Executor)
+
+
+async def test_r8_scopes_are_of_their_task() -> None:
+    """Two tasks do not see each other's."""
+    seen: list[cf.Executor] = []
+    both = trio.Event()
+
+    async def work() -> None:
+        async with Run(flavor="threads"), Run() as executor:
+            seen.append(executor)
+            if len(seen) == 2:
+                both.set()
+            await both.wait()
+
+    with trio.fail_after(SAFETY):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(work)
+            nursery.start_soon(work)
+    assert seen[0] is not seen[1]
+
+
+def test_a_raising_trace_leaves_nothing() -> None:
+    """The pool that was made for the scope is ended."""
+
+    def fails(_: object) -> None:
+        raise ValueError("a trace")
+
+    run = Run(flavor="threads", trace=fails)
+    with pytest.raises(ValueError, match="a trace"):
+        run.__enter__()
