@@ -39,9 +39,11 @@ from tractor.testing import take_census, wait_for_end
 
 T_TWICE = 0.5  # seconds; docs/reference/failure-semantics.md
 
-# A process gets a controlling terminal only by itself.
+# A process gets a controlling terminal only by itself. What a shell runs in its
+# background ignores Ctrl-C, and so would this.
 LAUNCHER = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
@@ -145,6 +147,17 @@ class Terminal:
         """The kernel sends SIGINT to the foreground."""
         os.write(self._master, b"\x03")
 
+    def wait_heard(self, bell: Bell) -> str:
+        """The next word of it, unless the root ends before."""
+        pidfd = os.pidfd_open(self.pid)
+        try:
+            ready = select.select([bell._fd, pidfd], [], [], SAFETY)[0]
+        finally:
+            os.close(pidfd)
+        assert ready != [pidfd], "the program ended"
+        assert ready, "nobody rings"
+        return bell.wait_heard()
+
     def read_to_the_end(self) -> str:
         """What was written to it, once nobody holds it any more."""
         output = b""
@@ -205,7 +218,7 @@ def running(
         try:
             try:
                 for _ in range(rings or len(bodies)):
-                    bell.wait_heard()
+                    terminal.wait_heard(bell)
             except AssertionError as exc:
                 exc.add_note(f"it wrote: {terminal.kill_and_read()}")
                 raise

@@ -190,6 +190,30 @@ async def has_one_that_polls(bell: str) -> None:
         await portal.run(polls, bell, 0.05)
 
 
+async def starts_without_descriptors(start_method: str) -> list[str]:
+    """How it fails to start one while there are too few."""
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    failures = []
+    async with tractor.open_nursery() as an:
+        await an.start_actor("warm", start_method=start_method)
+        free = os.open(os.devnull, os.O_RDONLY)
+        os.close(free)
+        for few in range(12):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (free + few, limits[1]))
+            try:
+                await an.start_actor(f"few {few}", start_method=start_method)
+            except tractor.SpawnError as error:
+                failures.append(f"{error.stage}: {error}")
+            else:
+                break
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        await an.cancel()
+    return failures
+
+
 async def process_and_interpreter() -> list[int]:
     """Where the actor is."""
     return [os.getpid(), interpreter()]

@@ -67,10 +67,14 @@ def idle(key: str) -> set[int]:
 
 def is_destroyed(key: str, number: int) -> bool:
     """Whether that interpreter is gone, once none is being made or destroyed."""
+    return is_settled(key) and number not in all_interpreters()
+
+
+def is_settled(key: str) -> bool:
+    """Wait until none is being made or destroyed; whether that came to be."""
     pool = get_pool("own" if get_backend(key).traits.own_gil else "shared")
     with pool._changed:
-        assert pool._changed.wait_for(lambda: not pool._unfinished, SAFETY)
-    return number not in all_interpreters()
+        return pool._changed.wait_for(lambda: not pool._makers, SAFETY)
 
 
 def all_interpreters() -> set[int]:
@@ -203,7 +207,7 @@ async def test_an_interrupted_interpreter(key: str, body: str) -> None:
     assert exit_.data["report"].outcome == "interrupted"
     assert exit_.data["report"].seconds < QUICK.bound + 0.5
     assert is_destroyed(key, number)
-    # The other kind may just get a spare, because of the test before.
+    # The other kind may just get a spare because of another test.
     assert all_interpreters() - before <= {*idle(KEYS[0]), *idle(KEYS[-1])}
 
 
@@ -255,6 +259,25 @@ async def test_nobody_waits_until_one_is_destroyed(
     finally:
         may_go_on.set()
     assert is_destroyed(key, number)
+
+
+async def test_turns_of_a_shared_gil() -> None:
+    """They are of all who share it, and no actor's end takes them back."""
+    usual = sys.getswitchinterval()
+    (key,) = set(KEYS) - {key for key in KEYS if get_backend(key).traits.own_gil}
+    try:
+        async with open_tree(key) as an:
+            async with actor(an):
+                pass
+            assert is_settled(key)
+            assert sys.getswitchinterval() == usual
+            sys.setswitchinterval(2 * usual)
+            async with actor(an):
+                pass
+            assert is_settled(key)
+            assert sys.getswitchinterval() == pytest.approx(2 * usual)
+    finally:
+        sys.setswitchinterval(usual)
 
 
 # -- Interrupted, or not ---------------------------------------------------------------

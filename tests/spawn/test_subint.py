@@ -105,6 +105,19 @@ async def test_options_that_it_does_not_take(key: str, name: str) -> None:
             await an.start_actor("x", proc_kwargs={name: "x"})
 
 
+@keys
+async def test_too_few_descriptors(key: str) -> None:
+    """However far a start comes with them, its error says why it failed."""
+    async with open_tree("trio") as an:
+        portal = await an.start_actor("x", enable_modules=MODULES)
+        failures = await portal.run(actors.starts_without_descriptors, key)
+        assert {failure.partition(":")[0] for failure in failures} == {"start", "ready"}
+        for failure in failures:
+            # CPython keeps to itself why it cannot make an interpreter.
+            assert "Too many open files" in failure or "creation failed" in failure
+        await an.cancel()
+
+
 # -- What it can do --------------------------------------------------------------------
 
 

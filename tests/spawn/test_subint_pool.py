@@ -3,6 +3,7 @@
 import atexit
 import os
 import random
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from typing import Final
 import pytest
 
 from tests._helpers import SAFETY
+from tractor.spawn import _interp_pool
+from tractor.spawn._interp_boot import SHORT_TURN, Turns
 from tractor.spawn._interp_pool import Pool
 
 NUMBERS: Final = 1 << 40  # from here on there are no interpreters
@@ -160,3 +163,75 @@ def test_one_that_cannot_be_made() -> None:
         pool.start()
         pool.settle()
         assert pool.made == 2
+
+
+# -- Destroying ------------------------------------------------------------------------
+
+
+def test_destroying_does_not_hold_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It happens in the background; until it is done, the end of the process waits."""
+    may_go_on = threading.Event()
+    destroyed: list[int] = []
+
+    def slowly(number: int) -> None:
+        may_go_on.wait(SAFETY)
+        destroyed.append(number)
+
+    monkeypatch.setattr(_interp_pool, "discard", slowly)
+    with counting() as pool:
+        pool.destroy(NUMBERS)
+        assert destroyed == []
+        assert pool.spares() == {NUMBERS}
+        may_go_on.set()
+        pool.close()
+        assert destroyed == [NUMBERS]
+        assert pool.spares() == set()
+
+
+def test_destroying_where_there_can_be_no_more_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Then it is done at once."""
+    destroyed: list[int] = []
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_interp_pool, "discard", destroyed.append)
+    with counting() as pool:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        pool.destroy(NUMBERS)
+        assert destroyed == [NUMBERS]
+        assert pool.spares() == set()
+
+
+# -- How long a thread keeps the GIL ---------------------------------------------------
+
+
+@pytest.fixture
+def usual() -> Iterator[float]:
+    """Seconds; put back afterwards."""
+    seconds = sys.getswitchinterval()
+    yield seconds
+    sys.setswitchinterval(seconds)
+
+
+def test_turns_are_short_until_the_last_is_done(usual: float) -> None:
+    """However many make something at once."""
+    turns = Turns()
+    with turns.short():
+        with turns.short():
+            assert sys.getswitchinterval() == pytest.approx(SHORT_TURN)
+        assert sys.getswitchinterval() == pytest.approx(SHORT_TURN)
+    assert sys.getswitchinterval() == usual
+
+
+def test_turns_that_the_program_has_set(usual: float) -> None:
+    """Shorter ones stay; what it sets meanwhile is not undone."""
+    turns = Turns()
+    sys.setswitchinterval(SHORT_TURN / 2)
+    with turns.short():
+        assert sys.getswitchinterval() == pytest.approx(SHORT_TURN / 2)
+    with turns.short():
+        sys.setswitchinterval(2 * usual)
+    assert sys.getswitchinterval() == pytest.approx(2 * usual)

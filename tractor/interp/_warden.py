@@ -8,6 +8,7 @@ bytecode. That ends busy loops and polling waits; what is blocked in C for good 
 """
 
 import ctypes
+import math
 import socket
 import sys
 import threading
@@ -46,7 +47,7 @@ class Warden:
         self._asked: Callable[[], bool] = lambda: False
         self._turned = False  # the loop, since it was told to insist
         self._seen: FrameType | None = None  # a task that ran when we looked last
-        self._patient_until = 0.0
+        self._insists_since = math.inf  # monotonic
         self._go = threading.Event()
         self._thread = threading.Thread(
             target=self._watch, name="tractor warden", daemon=True
@@ -111,6 +112,7 @@ class Warden:
         if self._cancel is None:
             self._end_boot()
         elif self._asked():
+            self._insists_since = min(self._insists_since, time.monotonic())
             self._insist(self._note_turn)
         else:
             self._cancel()
@@ -122,11 +124,14 @@ class Warden:
 
     def _break_in(self) -> float:
         """Begin to; what still runs after so many seconds is interrupted again."""
-        self._patient_until = time.monotonic() + INSIST
+        now = time.monotonic()
+        self._insists_since = min(self._insists_since, now)
         self._seen = _running_task(self._stack())[1]
         if self._cancel is None:
             self._end_boot()
-        self._interrupt(spared=self._cancel is not None)
+        # Who lost patience gives all orders at once, and the loop knows of none yet.
+        at_once = now - self._insists_since < AGAIN
+        self._interrupt(spared=at_once and self._cancel is not None)
         return SOON
 
     def _interrupt_again(self) -> float:
@@ -141,7 +146,7 @@ class Warden:
         moved = last is not None and last is not self._seen
         self._interrupt(
             spared=(self._turned or in_loop or moved)
-            and time.monotonic() < self._patient_until
+            and time.monotonic() < self._insists_since + INSIST
         )
         return AGAIN
 

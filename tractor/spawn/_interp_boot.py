@@ -7,8 +7,9 @@ may start.
 
 import _interpreters
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -17,6 +18,8 @@ type Gil = Literal["own", "shared"]
 GILS: Final[tuple[Gil, ...]] = ("own", "shared")
 COPIED: Final = ("msgspec._core",)
 """Extension modules of which each interpreter has a copy for itself."""
+
+SHORT_TURN: Final = 0.0005  # seconds, a tenth of CPython's; ai/conc-anal/0005
 
 _PACKAGE: Final = Path(__file__).parents[1]
 _PATH: Final = _PACKAGE / "interp" / "_copies.py"
@@ -89,3 +92,33 @@ def _config(gil: Gil) -> Any:
     if gil == "own":
         return _interpreters.new_config("isolated", allow_daemon_threads=True)
     return _interpreters.new_config("legacy")
+
+
+class Turns:
+    """How long a thread keeps the GIL that others wait for; of the main interpreter."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._usual = self._short = 0.0
+
+    @contextmanager
+    def short(self) -> Iterator[None]:
+        """Have them short meanwhile, because an import waits for it at each file."""
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                self._usual = sys.getswitchinterval()
+                sys.setswitchinterval(min(self._usual, SHORT_TURN))
+                self._short = sys.getswitchinterval()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                # Unless the program has set it meanwhile.
+                if not self._users and sys.getswitchinterval() == self._short:
+                    sys.setswitchinterval(self._usual)
+
+
+turns: Final = Turns()

@@ -28,7 +28,7 @@ import select
 import struct
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Final
 
 from tractor.log import get_logger
@@ -39,6 +39,7 @@ from tractor.spawn._interp_boot import (
     create,
     discard,
     run_in,
+    turns,
 )
 
 log: Final = get_logger("spawn")
@@ -69,6 +70,7 @@ class Pool:
         self._waiting = 0  # for one
         self._failures: list[OSError] = []  # for those that wait
         self._unfinished: set[int] = set()
+        self._creating = threading.Lock()
         self._makers: set[threading.Thread] = set()
         self._closed = False
         if fds is None:
@@ -130,12 +132,13 @@ class Pool:
                 self._start_maker(lull)
 
     def spares(self) -> set[int]:
-        """Numbers of those that are idle, or are being made to be so."""
+        """Numbers of those that are idle, are being made to be so, or destroyed."""
         with self._changed:  # or who looks for one would find none meanwhile
             idle = list(iter(self._pop, None))
             for number in idle:
                 self.give(number)
-        return self._unfinished.union(idle)
+        with self._creating:
+            return self._unfinished.union(idle)
 
     def close(self) -> None:
         """Destroy the idle ones; called when the process ends."""
@@ -147,19 +150,36 @@ class Pool:
         while (number := self._pop()) is not None:
             discard(number)
 
-    # -- making ------------------------------------------------------------------------
+    def destroy(self, number: int) -> None:
+        """Destroy one in which nothing runs; returns at once."""
+        with self._changed:
+            self._unfinished.add(number)
+            with suppress(OSError):
+                self._start(self._destroy_one, number)
+                return
+        self._destroy_one(number)
 
-    def _start_maker(self, lull: float = 0) -> None:
-        maker = threading.Thread(
-            target=self._make_one, args=(lull,), name=MAKER, daemon=True
-        )
+    # -- making and destroying ---------------------------------------------------------
+
+    def _start[T](self, work: Callable[[T], object], arg: T) -> None:
+        maker = threading.Thread(target=work, args=(arg,), name=MAKER, daemon=True)
         try:
             maker.start()
         except RuntimeError as error:  # there can be no more threads
             raise OSError(str(error)) from error
-        self._making += 1
         self._makers.add(maker)
         atexit.register(maker.join)  # an interpreter ends no thread
+
+    def _destroy_one(self, number: int) -> None:
+        discard(number)
+        with self._changed:
+            self._unfinished.discard(number)
+            self._makers.discard(threading.current_thread())
+            self._changed.notify_all()
+
+    def _start_maker(self, lull: float = 0) -> None:
+        self._start(self._make_one, lull)
+        self._making += 1
 
     def _make_one(self, lull: float) -> None:
         failure: OSError | None = None
@@ -192,10 +212,14 @@ class Pool:
         return bool(poll.poll(0))
 
     def _make(self) -> int:
-        number = create(self.gil)
-        self._unfinished.add(number)
+        with self._creating:  # or it were there and nobody knew what for
+            number = create(self.gil)
+            self._unfinished.add(number)
+        # Others leave it alone: they could not know who resets it when.
+        hasty = self._makes_spares and self.gil == "shared"
         try:
-            self._prepare(number)
+            with turns.short() if hasty else nullcontext():
+                self._prepare(number)
         finally:
             self._unfinished.discard(number)
         return number

@@ -17,19 +17,19 @@ from typing import Final
 
 import trio
 
-from tractor._orders import CANCEL, CUT_OFF, INTERRUPT
+from tractor._orders import CANCEL, CUT_OFF, INTERRUPT, LAST_WORDS
 from tractor._types import ExitStatus
 from tractor.log import get_logger
 from tractor.spawn._backend import ChildSpec, Traits
 from tractor.spawn._exit_guard import arm_exit_guard
 from tractor.spawn._hosted import hosted
-from tractor.spawn._interp_boot import Gil, discard
+from tractor.spawn._interp_boot import Gil
 from tractor.spawn._interp_pool import Pool, get_pool
 
 log: Final = get_logger("spawn")
 
 _HOST: Final = "__import__('tractor.interp').interp.host({link}, {control}, {copies})"
-_REPORT_SIZE: Final = 64  # bytes; exit code, whether it is clean, threads left
+_NUMBERS_SIZE: Final = 64  # bytes; exit code, whether it is clean, threads left
 _NO_REPORT: Final = (1, 0, 1)
 
 
@@ -128,7 +128,7 @@ class Interpreter:
         return os.getpid()
 
     async def wait(self) -> ExitStatus:
-        """Wait until it is gone, and its interpreter in the pool or destroyed."""
+        """Wait until it is gone, and its interpreter in the pool or being destroyed."""
         await self._gone.wait()
         return self._status
 
@@ -150,7 +150,10 @@ class Interpreter:
         arm_exit_guard()
 
     def stderr_tail(self) -> str:
-        """What broke the interpreter; what it wrote to stderr is not known."""
+        """What broke the interpreter, or ended its actor as no end should be.
+
+        What else it wrote to stderr is not known.
+        """
         return self._stderr
 
     # -- starting ----------------------------------------------------------------------
@@ -242,14 +245,17 @@ class Interpreter:
                 number,
             )
             arm_exit_guard()
-        else:
-            discard(number)
+        else:  # which takes long, on a busy machine longer than its last grace
+            self._pool.destroy(number)
 
     def _report(self) -> tuple[int, int, int]:
         try:
-            code, clean, left = map(int, self._ours.recv(_REPORT_SIZE).split())
+            report = self._ours.recv(_NUMBERS_SIZE + LAST_WORDS)
+            numbers, _, words = report.partition(b"\n")
+            code, clean, left = map(int, numbers.split())
         except (OSError, ValueError):
             return _NO_REPORT
+        self._stderr = self._stderr or words.decode(errors="replace")
         return code, clean, left
 
     def _in_loop(self, fn: Callable[[], object]) -> None:
