@@ -3,6 +3,9 @@
 .PHONY: help setup demo test lint bench clean
 .DEFAULT_GOAL := help
 
+# Else every actor of every test compiles the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 help:
 	@echo "make setup   make .venv, and get what that needs"
 	@echo "make demo    count words with a tree of actors"
