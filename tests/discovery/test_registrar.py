@@ -161,11 +161,11 @@ async def test_who_looks_up_in_vain_does_not_dial_all_the_time(
             return await dial(where, **options)
 
         monkeypatch.setattr(network, "dial", count)
-        for _ in range(2):
+        while len(dialled) < 2:  # before its end was noticed, nobody dials
             with raises(RegistrarUnavailable):
                 async with tractor.find_actor("nobody"):
                     pass
-    assert 2 <= len(dialled) <= 25
+    assert len(dialled) <= 25
 
 
 async def check_members(*names: str) -> None:
