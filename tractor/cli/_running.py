@@ -4,10 +4,9 @@ A root holds a lock on the folder of its tree as long as it lives, so nobody has
 asked. A tree without transports has no folder, and is not found here.
 """
 
-import fcntl
-import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +15,7 @@ from msgspec import Struct
 from tractor._proc import PROC, read
 from tractor.cli._codes import USAGE, CommandError
 from tractor.ipc import Address, UnixAddress
-from tractor.ipc.network import Secret, read_secret_file, runtime_dir
+from tractor.ipc.network import Secret, find_trees, read_secret_file, runtime_dir
 
 SECRET: Final = "secret"  # name of that file in the folder of a tree
 
@@ -84,27 +83,11 @@ def choose_tree(text: str | None) -> RunningTree:
 
 def _trees() -> Iterator[RunningTree]:
     holders = _holders()
-    for entry in runtime_dir().iterdir():
-        try:  # some are links to folders elsewhere
-            fd = os.open(entry, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:  # no folder, or removed meanwhile
-            continue
-        try:
-            found = os.fstat(fd)
-            if found.st_uid == os.geteuid() and _is_locked(fd):
-                root = holders.get(found.st_ino)
-                yield RunningTree(entry.name, entry.resolve(), root)
-        finally:
-            os.close(fd)
-
-
-def _is_locked(fd: int) -> bool:
-    try:
-        # Shared, so that two who look do not find each other.
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    return False
+    for folder in find_trees(runtime_dir()):
+        with suppress(FileNotFoundError):  # removed meanwhile
+            root = holders.get(folder.stat().st_ino)
+            # One that is elsewhere, for a short path, has a longer name.
+            yield RunningTree(folder.name.rpartition("-")[2], folder, root)
 
 
 def _holders() -> dict[int, int]:

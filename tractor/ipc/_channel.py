@@ -28,12 +28,11 @@ from tractor.ipc._address import AnyAddress, parse_address
 from tractor.ipc._framing import FrameSplitter
 from tractor.ipc._transport import Transport
 from tractor.msg import decode_record, encode_frame
-from tractor.msg.types import AnyRecord, Greet, Record
+from tractor.msg.types import MAX_FRAME, AnyRecord, Greet, Record
 
 if TYPE_CHECKING:
     import ssl
 
-MAX_FRAME: Final = 16 * 1024 * 1024  # bytes; architecture §5
 RUSH: Final = 100e-6  # seconds; about what a few steps of tasks take
 GATHER: Final = 64 * 1024  # bytes of small frames that go out in one write
 HIGH_WATER: Final = 256 * 1024  # queued bytes above which `send` waits; docs/adr/0003
@@ -94,17 +93,12 @@ class Channel:
         """
         # Local: few channels are made so.
         from tractor.ipc._dial import connect
-        from tractor.ipc._handshake import meet_listener
-        from tractor.ipc._hello import Hello, Secret
+        from tractor.ipc._handshake import introduce
+        from tractor.ipc._hello import Secret
 
-        hello = Hello("dialer", Secret(secret))
         transport = await connect(parse_address(addr), ssl_context)
-        try:
-            greet = Greet(aid, time(), max_frame)
-            answer = await meet_listener(transport, hello, greet)
-        except BaseException:
-            transport.close()
-            raise
+        greet = Greet(aid, time(), max_frame)
+        answer = await introduce(transport, Secret(secret), greet)
         return cls(transport, max_frame=min(max_frame, answer.max_frame))
 
     # -- sending -----------------------------------------------------------------------

@@ -15,7 +15,7 @@ from tractor._exceptions import (
     VersionMismatch,
 )
 from tractor.ipc._bind import connection_name
-from tractor.ipc._hello import GREETING_SIZE, MAGIC, PROOF_SIZE, Hello
+from tractor.ipc._hello import GREETING_SIZE, MAGIC, PROOF_SIZE, Hello, Secret
 from tractor.ipc._transport import SocketTransport, Transport
 from tractor.msg import HEADER, decode_record, encode_frame
 from tractor.msg import types as t
@@ -28,6 +28,19 @@ MIN_FRAME: Final = 4 * 1024  # bytes; what must get through, as an error in shor
 ANSWER: Final = 512
 
 HELLO_TIMEOUT: Final = 3.0  # seconds for all of it; reliability T_hs
+
+
+async def introduce(transport: Transport, secret: Secret, greet: t.Greet) -> t.Greet:
+    """Meet whom we have dialled; who it is.
+
+    Raises: as for `meet_listener`. After an error or a cancellation the connection is
+    closed.
+    """
+    try:
+        return await meet_listener(transport, Hello("dialer", secret), greet)
+    except BaseException:
+        transport.close()
+        raise
 
 
 async def meet_listener(transport: Transport, hello: Hello, greet: t.Greet) -> t.Greet:

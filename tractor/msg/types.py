@@ -17,6 +17,8 @@ from tractor._types import Aid, ErrorInfo, Graces, Uid
 PROTOCOL_VERSION: Final = 2
 """Changes with every change of a record; peers of different versions do not talk."""
 
+MAX_FRAME: Final = 16 * 1024 * 1024  # bytes; architecture §5
+
 EMPTY: Final = Raw(b"\xc0")  # msgpack nil
 
 
@@ -45,7 +47,7 @@ class RuntimeVars(Struct, frozen=True, kw_only=True):
     loglevel: str | None = None
     debug_mode: bool = False
     graces: Graces = Graces()
-    max_frame: int = 16 * 1024 * 1024
+    max_frame: int = MAX_FRAME
     boot_timeout: float = 20.0
     max_children: int | None = None
     max_depth: int | None = None

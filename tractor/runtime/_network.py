@@ -38,12 +38,11 @@ from tractor.ipc.network import (
     HELLO_TIMEOUT,
     BoundSocket,
     Guest,
-    Hello,
     Listener,
     Secret,
     bind,
     connect,
-    meet_listener,
+    introduce,
     socket_path,
 )
 from tractor.log import get_logger
@@ -229,14 +228,9 @@ class Network:
         with trio.move_on_after(HELLO_TIMEOUT):
             transport = await connect(address, self._client_tls)
             try:
-                hello = Hello("dialer", self._secret)
-                greet = await meet_listener(transport, hello, self._greet(member))
+                greet = await introduce(transport, self._secret, self._greet(member))
             except TransportClosed as exc:
-                transport.close()
                 exc.add_note(f"at {address}")
-                raise
-            except BaseException:
-                transport.close()
                 raise
             problem = ""
             if greet.aid == self._actor.aid:
