@@ -8,15 +8,15 @@ from typing import Any, Final, Self
 
 from tractor.futures import _host
 from tractor.futures._crew import Crew
-from tractor.futures._engine import Engine, OnError, Setup
+from tractor.futures._engine import Engine, Setup
 from tractor.futures._errors import NestedWait
 from tractor.futures._future import Future
 from tractor.futures._placement import DecisionTrace, RuntimeConfig, decide
 from tractor.futures._threads import Inline, Threads
-from tractor.futures._watch import Progress, Watch, seconds_of
+from tractor.futures._watch import Watch, Watching, seconds_of
 
 
-class Executor(cf.Executor):
+class Executor(Watching, cf.Executor):
     """Runs calls in a pool of actors, threads, or nowhere else.
 
     As the executors of `concurrent.futures`: `submit`, `map`, `shutdown`, ``with``.
@@ -182,22 +182,6 @@ class Executor(cf.Executor):
             TasksFailed: Some failed since `clear_failed`, with `raise_on_error`.
         """
         self._watch.wait_all(raise_on_error=raise_on_error)
-
-    def failed(self) -> list[Future[Any]]:
-        """The futures that failed since `clear_failed`, the last thousand of them."""
-        return self._watch.failed()
-
-    def clear_failed(self) -> None:
-        """Forget them."""
-        self._watch.clear_failed()
-
-    def on_error(self, call: OnError | None) -> None:
-        """Have ``call(future, error)`` called for each failure; `None` ends that."""
-        self._watch.on_error(call)
-
-    def progress(self) -> Progress:
-        """How far it is, as plain data."""
-        return self._watch.progress()
 
     def is_responsive(self, timeout: float = 60.0) -> bool:
         """Whether it takes tasks, and not all workers are stuck for so many seconds."""

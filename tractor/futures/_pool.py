@@ -10,15 +10,15 @@ import trio
 from tractor._root import open_nursery
 from tractor._types import Graces
 from tractor.futures._crew import Crew
-from tractor.futures._engine import Engine, OnError
+from tractor.futures._engine import Engine
 from tractor.futures._executor import Executor, make_engine
 from tractor.futures._future import Future
 from tractor.futures._placement import DecisionTrace, RuntimeConfig, decide
-from tractor.futures._watch import Progress, Watch, seconds_of
+from tractor.futures._watch import Watch, Watching, seconds_of
 from tractor.trionics import collapse_eg
 
 
-class Pool:
+class Pool(Watching):
     """Runs calls in workers; got from `open_pool`, and closed with its block.
 
     Attributes:
@@ -125,22 +125,6 @@ class Pool:
             await trio.lowlevel.checkpoint()
         if raise_on_error:
             self._watch.raise_failed()
-
-    def failed(self) -> list[Future[Any]]:
-        """The futures that failed since `clear_failed`, the last thousand of them."""
-        return self._watch.failed()
-
-    def clear_failed(self) -> None:
-        """Forget them."""
-        self._watch.clear_failed()
-
-    def on_error(self, call: OnError | None) -> None:
-        """Have ``call(future, error)`` called for each failure; `None` ends that."""
-        self._watch.on_error(call)
-
-    def progress(self) -> Progress:
-        """How far it is, as plain data."""
-        return self._watch.progress()
 
     def is_responsive(self, timeout: float = 60.0) -> bool:
         """Whether it takes tasks, and not all workers are stuck for so many seconds."""

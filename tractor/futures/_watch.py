@@ -144,6 +144,28 @@ class Watch:
         }
 
 
+class Watching:
+    """What a pool and an executor tell alike."""
+
+    _watch: Watch
+
+    def failed(self) -> list[Future[Any]]:
+        """The futures that failed since `clear_failed`, the last thousand of them."""
+        return self._watch.failed()
+
+    def clear_failed(self) -> None:
+        """Forget them."""
+        self._watch.clear_failed()
+
+    def on_error(self, call: OnError | None) -> None:
+        """Have ``call(future, error)`` called for each failure; `None` ends that."""
+        self._watch.on_error(call)
+
+    def progress(self) -> Progress:
+        """How far it is, as plain data."""
+        return self._watch.progress()
+
+
 def seconds_of(duration: float | str) -> float:
     """A duration: seconds, or a text such as ``"30s"``, ``"5m"``, ``"200ms"``.
 
