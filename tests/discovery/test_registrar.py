@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -166,6 +167,30 @@ async def test_who_looks_up_in_vain_does_not_dial_all_the_time(
                 async with tractor.find_actor("nobody"):
                     pass
     assert len(dialled) <= 25
+
+
+async def test_who_looks_up_in_vain_lets_others_run(
+    start_method: str, address: Address, bell: Bell
+) -> None:
+    """Also where it is told at once, or nobody would notice that the registrar ended.
+
+    Between the end of a channel and the moment when that was noticed.
+    """
+    async with (
+        running(start_method, "registry", address, bell),
+        open_tree(start_method, registry_addrs=[address]),
+        tractor.get_registry() as portal,
+    ):
+        peers = tractor.current_actor().peers
+        (registry,) = [peer for peer in peers if peer.aid == portal.aid]
+        registry.channel.close()
+        asked = 0
+        while not registry.ended.is_set():
+            asked += 1
+            assert asked < 1000
+            with suppress(RegistrarUnavailable):
+                async with tractor.find_actor("nobody"):
+                    pass
 
 
 async def check_members(*names: str) -> None:

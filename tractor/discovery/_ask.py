@@ -97,6 +97,9 @@ async def find_registrars(
         RegistrarUnavailable: None of them answers within 1 s.
         RuntimeFailure: This actor has no connections but with parent and children.
     """
+    # What follows may fail at once; who then tries again must not starve the loop,
+    # and with it the task that would notice that a registrar has ended.
+    await trio.lowlevel.checkpoint()
     if actor.network_vars is None:
         assert actor.network  # raises, and says why
     if addresses is not None:
