@@ -31,10 +31,10 @@ BOUNDS: Final[dict[str, dict[str, float]]] = {
     "call": {
         "frames, caller": 108,
         "frames of tractor, caller": 36,
-        "frames, callee": 140,
-        "frames of tractor, callee": 37,
+        "frames, callee": 108,
+        "frames of tractor, callee": 42,
         "tasks, caller": 0,
-        "tasks, callee": 1,
+        "tasks, callee": 0,
         "turns, caller": 2.1,
         "turns, callee": 2.1,
         "bytes at most, caller": 66_000,
@@ -48,9 +48,9 @@ BOUNDS: Final[dict[str, dict[str, float]]] = {
         "frames, caller": 380,
         "frames of tractor, caller": 104,
         "frames, callee": 260,
-        "frames of tractor, callee": 78,
+        "frames of tractor, callee": 80,
         "tasks, caller": 0,
-        "tasks, callee": 1,
+        "tasks, callee": 0,
         "turns, caller": 5.1,
         "turns, callee": 4.1,
         "bytes at most, caller": 73_000,
@@ -73,7 +73,7 @@ BOUNDS: Final[dict[str, dict[str, float]]] = {
         "blocks in cycles, callee": 0.4,
     },
     # Beyond what `import trio, msgspec` loads.
-    "child": {"modules of tractor": 73, "other modules": 11},
+    "child": {"modules of tractor": 74, "other modules": 11},
 }
 
 # Of both actors together, where `strace` can tell; the names of the functions included.
@@ -172,7 +172,7 @@ def test_every_figure_has_a_bound(figures: Figures) -> None:
 
 
 def test_what_is_counted_is_there(figures: Figures) -> None:
-    """The counters do count: a call has a task in the callee, and frames at both."""
+    """The counters do count: each side has turns, and runs frames of trio and ours."""
     call = figures["call"]
-    assert call["tasks, callee"] == 1
+    assert min(call["turns, caller"], call["turns, callee"]) >= 1
     assert min(call["frames of tractor, caller"], call["frames, callee"]) > 10

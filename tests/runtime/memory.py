@@ -7,6 +7,7 @@ Only what is above the bytes is there: no child, no socket, no nursery of actors
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from contextvars import Context
 from typing import Any
 
 import trio
@@ -19,6 +20,7 @@ from tractor.ipc._framing import FrameSplitter
 from tractor.msg import decode_record
 from tractor.msg import types as t
 from tractor.runtime import Exposure, Peer
+from tractor.runtime._workers import Job, Workers
 
 MAX_FRAME = 1024 * 1024  # bytes
 
@@ -96,6 +98,7 @@ class Side:
         self.transport = MemoryTransport(self.sent.append, batched=batched)
         self.peer: Peer
         self._tasks: trio.Nursery
+        self._workers = Workers(self.spawn)
 
     @property
     def stopper(self) -> tuple[str, str]:
@@ -129,6 +132,10 @@ class Side:
     def spawn(self, fn: Callable[..., Any], *args: Any, name: str) -> None:
         """Run a function as a task of this side."""
         self._tasks.start_soon(fn, *args, name=name)
+
+    def serve(self, job: Job, *, name: str) -> None:
+        """Run a job as a task of this side."""
+        self._workers.run(job, Context(), name=name)
 
     def note_members(self) -> None:
         """No registrar is here."""

@@ -27,6 +27,7 @@ from tractor.runtime._exposure import Exposure
 from tractor.runtime._peer import Peer
 from tractor.runtime._portal import Portal
 from tractor.runtime._services import Services
+from tractor.runtime._workers import Job
 from tractor.spawn import Lifeline, own_gil, terminate_hosted
 
 if TYPE_CHECKING:
@@ -284,6 +285,10 @@ class Actor:
     ) -> None:
         """Run `fn(*args)` in the background; see `Services.spawn`."""
         self._services.spawn(fn, *args, name=name, inherit=inherit)
+
+    def serve(self, job: Job, *, name: str) -> None:
+        """Run a job that serves a call in the background; see `Workers.run`."""
+        self._services.serve(job, name=name)
 
     def add_peer(self, peer: Peer) -> None:
         """Start to talk with a peer."""

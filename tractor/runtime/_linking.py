@@ -167,7 +167,9 @@ def _is_echo(error: Exception, ctx: Context) -> bool:
 # -- the callee ------------------------------------------------------------------------
 
 
-async def serve_context(server: "Server", invocation: "Invocation", fn: Any) -> Raw:
+async def serve_context(
+    server: "Server", invocation: "Invocation", scope: trio.CancelScope, fn: Any
+) -> Raw:
     """Run the far end of a context, or an async generator as one; its result."""
     start = invocation.start
     endpoint = endpoint_of(fn)
@@ -183,7 +185,7 @@ async def serve_context(server: "Server", invocation: "Invocation", fn: Any) -> 
         end,
         invocation.path,
         types,
-        invocation.scope,
+        scope,
         invocation=invocation,
     )
     invocation.context = ctx

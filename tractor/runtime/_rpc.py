@@ -33,6 +33,7 @@ from tractor.runtime._linking import serve_context
 from tractor.runtime._shields import lower_shields
 from tractor.runtime._signature import call_types
 from tractor.runtime._state import current_invocation
+from tractor.runtime._workers import Job, KeptScope
 from tractor.trionics import masked_error
 
 if TYPE_CHECKING:
@@ -68,6 +69,10 @@ class Host(Protocol):
         """Run `fn(*args)` as a task of the actor."""
         ...
 
+    def serve(self, job: Job, *, name: str) -> None:
+        """Run a job that serves a call as a task of the actor; see `Workers.run`."""
+        ...
+
     def note_members(self) -> None:
         """Actors that a registrar here lists have come or gone."""
         ...
@@ -77,7 +82,8 @@ class Invocation:
     """One function running here for a peer.
 
     Attributes:
-        scope: Cancelled when the caller, or whoever stops the actor, asks.
+        scope: Cancelled when the caller, or whoever stops the actor, asks; `None` when
+            it does not run, and then perhaps another one's already.
         canceller: Who asked; `None` while nobody has.
         deadline: trio time at which whoever asked cuts it off.
         context: Our end, when it is the callee of a context.
@@ -89,7 +95,7 @@ class Invocation:
 
     def __init__(self, start: t.Start) -> None:
         self.start = start
-        self.scope = trio.CancelScope()
+        self.scope: trio.CancelScope | None = None
         self.canceller: Uid | None = None
         self.deadline = float("inf")
         self.context: Context | None = None
@@ -101,7 +107,17 @@ class Invocation:
         if self.canceller is None:
             self.canceller = canceller
         self.deadline = min(self.deadline, trio.current_time() + seconds)
-        self.scope.cancel(reason=f"asked by actor {canceller[0]!r}")
+        self._cancel_scope()
+
+    def begin(self, scope: trio.CancelScope) -> None:
+        """It runs from now on, in this scope; it may have been cancelled before."""
+        self.scope = scope
+        if self.canceller is not None:
+            self._cancel_scope()
+
+    def _cancel_scope(self) -> None:
+        if self.scope is not None and self.canceller is not None:
+            self.scope.cancel(reason=f"asked by actor {self.canceller[0]!r}")
 
     @property
     def path(self) -> str:
@@ -141,8 +157,7 @@ class Server:
         self.ends = ends
         self._waiting: deque[Invocation] = deque()
         self._closed: Uid | None = None
-        self._idle = trio.Event()
-        self._idle.set()
+        self._idle: trio.Event | None = None  # of who waits until nothing runs
 
     def on_start(self, record: t.Start) -> None:
         """A peer calls a function."""
@@ -153,10 +168,8 @@ class Server:
             self._answer_now(t.Error(record.cid, info))
             return
         self.invocations[record.cid] = invocation
-        if self._idle.is_set():
-            self._idle = trio.Event()
         self._waiting.append(invocation)
-        self.host.spawn(self._serve, name=invocation.path)
+        self.host.serve(self._serve, name=invocation.path)
 
     def on_cancel(self, record: t.Cancel) -> None:
         """A peer takes a call back; one that has ended already is no matter."""
@@ -184,13 +197,16 @@ class Server:
 
     async def wait_idle(self) -> None:
         """Wait until nothing runs here."""
-        await self._idle.wait()
+        if self.invocations:
+            if self._idle is None:
+                self._idle = trio.Event()
+            await self._idle.wait()
 
     def running(self) -> list[str]:
         """Names of the functions that run here."""
         return [invocation.path for invocation in self.invocations.values()]
 
-    async def _serve(self) -> None:
+    async def _serve(self, kept: KeptScope) -> None:
         invocation = self._waiting.popleft()
         current_invocation.set(invocation)
         invocation.task = trio.lowlevel.current_task()
@@ -207,7 +223,7 @@ class Server:
                 caller=self.peer_uid,
             )
         try:
-            record = await self._outcome(invocation)
+            record = await self._outcome(invocation, kept)
             if hub.active:  # so that a caller which has the outcome finds it noted
                 error = record.error if isinstance(record, t.Error) else None
                 hub.emit("task_end", self.host.aid, cid=cid, ok=not error, error=error)
@@ -217,17 +233,23 @@ class Server:
             del self.invocations[cid]
             if (end := self.ends.pop(cid, None)) is not None:
                 end.finish()
-            if not self.invocations:
+            if self._idle is not None and not self.invocations:
                 self._idle.set()
+                self._idle = None
             # No cycles: else each call would wait for the garbage collector.
             invocation.task = invocation.context = None
 
-    async def _outcome(self, invocation: Invocation) -> t.Return | t.Error:
+    async def _outcome(
+        self, invocation: Invocation, kept: KeptScope
+    ) -> t.Return | t.Error:
         cid = invocation.start.cid
+        # The scope of a context is in the hands of its user, also when it is over.
+        mine = kept if invocation.start.kind == t.CALL else trio.CancelScope()
         try:
-            with invocation.scope:
+            with mine as scope:
+                invocation.begin(scope)
                 try:
-                    payload = await self._call(invocation)
+                    payload = await self._call(invocation, scope)
                     if isinstance(payload, Bulk):
                         payload, invocation.body = payload
                     return t.Return(cid, payload)
@@ -236,6 +258,8 @@ class Server:
                     if masked is None or _is_interrupt(masked):
                         raise
                     return t.Error(cid, self._box(masked, invocation))
+                finally:
+                    invocation.scope = None
         except trio.Cancelled as exc:
             if trio.current_effective_deadline() == -math.inf:
                 raise  # the actor's own end, not this call's
@@ -253,11 +277,13 @@ class Server:
         info = cancelled_info(self.host.aid.uid, invocation.canceller, what)
         return t.Error(cid, info)
 
-    async def _call(self, invocation: Invocation) -> Raw | Bulk:
+    async def _call(
+        self, invocation: Invocation, scope: trio.CancelScope
+    ) -> Raw | Bulk:
         start = invocation.start
         fn = self.host.exposure.resolve(start.ns, start.func, start.kind)
         if start.kind != t.CALL:
-            return await serve_context(self, invocation, fn)
+            return await serve_context(self, invocation, scope, fn)
         args, kwargs = invocation.arguments()
         types = call_types(fn)
         if types.params:
@@ -282,7 +308,10 @@ class Server:
 
     async def _answer(self, record: t.Return | t.Error, body: bytes) -> None:
         try:
-            await self.channel.send(record, body, relaxed=True)
+            if self.channel.crowded:
+                await self.channel.send(record, body, relaxed=True)
+            else:
+                self.channel.send_nowait(record, body, relaxed=True)
         except TransportClosed:
             log.runtime("nobody is left to answer: %s", type(record).__name__)
         except FrameTooLarge as exc:

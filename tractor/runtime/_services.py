@@ -14,6 +14,7 @@ from typing import Any
 import trio
 
 from tractor.log import get_logger
+from tractor.runtime._workers import Job, Workers
 
 log = get_logger("actor")
 
@@ -25,6 +26,7 @@ class Services:
         self._nursery: trio.Nursery | None = None
         self._context = Context()
         self._token: trio.lowlevel.TrioToken | None = None
+        self._workers = Workers(self.spawn)
 
     @property
     def run_here(self) -> bool:
@@ -49,6 +51,10 @@ class Services:
             start()
         else:
             self._context.copy().run(start)
+
+    def serve(self, job: Job, *, name: str) -> None:
+        """Run a job that serves a call in the background; see `Workers.run`."""
+        self._workers.run(job, self._context, name=name)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

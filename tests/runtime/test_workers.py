@@ -1,0 +1,215 @@
+"""Tasks that serve one call after another: nobody can tell, and nothing is left."""
+
+import gc
+import weakref
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from tests._helpers import raises
+from tests.runtime.memory import open_world
+from tractor import ContextCancelled, RemoteActorError
+from tractor.runtime import _workers
+from tractor.runtime._workers import IDLE, MOST_IDLE
+
+colour = ContextVar("colour", default="none")
+served_by: list[Any] = []  # the tasks that ran here, and what else they remember
+lock = trio.Lock()
+gate = trio.Event()
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    global lock, gate
+    lock, gate = trio.Lock(), trio.Event()
+    served_by.clear()
+
+
+async def note_task() -> None:
+    await trio.lowlevel.checkpoint()
+    served_by.append(trio.lowlevel.current_task())
+
+
+async def paint(value: str) -> str:
+    """What the last call left of the variable, and set it."""
+    before = colour.get()
+    colour.set(value)
+    await note_task()
+    return before
+
+
+async def keep_lock() -> None:
+    await note_task()
+    await lock.acquire()
+
+
+async def wait_lock() -> None:
+    await note_task()
+    async with lock:
+        pass
+
+
+async def enter_scope() -> None:
+    await note_task()
+    scope = trio.CancelScope()
+    served_by.append(scope)
+    scope.__enter__()
+
+
+async def wait_gate() -> None:
+    await note_task()
+    await gate.wait()
+
+
+async def fail() -> None:
+    await note_task()
+    raise ValueError("no")
+
+
+class Heavy:
+    pass
+
+
+async def hold_in_context() -> None:
+    await note_task()
+    heavy = Heavy()
+    served_by.append(weakref.ref(heavy))
+    variable.set(heavy)
+
+
+variable: ContextVar[Any] = ContextVar("variable")
+
+
+async def test_a_task_serves_again() -> None:
+    """The tasks of calls one after the other are one task; it has the call's name."""
+    async with open_world(__name__) as world:
+        for _ in range(3):
+            await world.parent.portal.run(note_task)
+        assert len(set(served_by)) == 1
+        assert served_by[0].name == IDLE
+
+
+async def test_each_call_has_context_variables_of_its_own() -> None:
+    """What one call sets the next on the same task does not see."""
+    async with open_world(__name__) as world:
+        found = [await world.parent.portal.run(paint, c) for c in ("red", "blue")]
+        assert found == ["none", "none"]
+        assert len(set(served_by)) == 1
+
+
+async def test_an_idle_task_holds_nothing_of_its_last_call() -> None:
+    """No garbage collection is needed for that."""
+    async with open_world(__name__) as world:
+        gc.disable()
+        try:
+            await world.parent.portal.run(hold_in_context)
+            await wait_all_tasks_blocked()
+            assert served_by[1]() is None
+        finally:
+            gc.enable()
+
+
+@pytest.mark.parametrize("cancel_late", [False, True])
+async def test_who_cancels_a_call_cancels_no_other(cancel_late: bool) -> None:
+    """Neither one that its task serves later, nor by a cancel that comes late."""
+    async with open_world(__name__) as world, trio.open_nursery() as callers:
+        scope = trio.CancelScope()
+
+        async def call() -> None:
+            with scope:
+                await world.parent.portal.run(wait_gate)
+
+        callers.start_soon(call)
+        await wait_all_tasks_blocked()
+        invocation = next(iter(world.child.peer.server.invocations.values()))
+        if cancel_late:
+            gate.set()
+            await wait_all_tasks_blocked()
+        scope.cancel()
+        invocation.cancel(("somebody", "x"), 1)
+        gate.set()
+        await wait_all_tasks_blocked()
+        for _ in range(3):
+            await world.parent.portal.run(note_task)
+
+
+async def test_a_call_that_failed_leaves_its_task_sound() -> None:
+    """It serves again."""
+    async with open_world(__name__) as world:
+        with raises(RemoteActorError):
+            await world.parent.portal.run(fail)
+        await world.parent.portal.run(note_task)
+        assert len(set(served_by)) == 1
+
+
+async def test_a_scope_that_a_call_leaves_entered() -> None:
+    """Its caller is told, and its cancellation later reaches no other call."""
+    async with open_world(__name__) as world:
+        with raises(RemoteActorError) as info:
+            await world.parent.portal.run(enter_scope)
+        assert info.value.boxed_type is RuntimeError
+        served_by[1].cancel()
+        for _ in range(2):
+            await world.parent.portal.run(note_task)
+
+
+async def test_a_lock_that_a_call_keeps_is_broken() -> None:
+    """As trio does when a task ends that holds one: nobody waits for it for ever."""
+    async with open_world(__name__) as world:
+        await world.parent.portal.run(keep_lock)
+        await wait_all_tasks_blocked()
+        with raises(RemoteActorError) as info:
+            await world.parent.portal.run(wait_lock)
+        assert info.value.boxed_type is trio.BrokenResourceError
+        assert served_by[0] is not served_by[1]
+
+
+async def test_no_more_than_so_many_wait() -> None:
+    """After a rush the others end."""
+    async with open_world(__name__) as world:
+        async with trio.open_nursery() as callers:
+            for _ in range(2 * MOST_IDLE):
+                callers.start_soon(world.parent.portal.run, wait_gate)
+            await wait_all_tasks_blocked()
+            gate.set()
+        await wait_all_tasks_blocked()
+        tasks = {task for task in served_by if task.name == IDLE}
+        assert len(tasks) == MOST_IDLE == len(world.child._workers._idle)
+
+
+async def test_what_stops_while_it_waits_serves_no_more() -> None:
+    """The end of its actor ends it; a call of a context has a scope of its own."""
+    async with open_world(__name__) as world:
+        await world.parent.portal.run(note_task)
+        world.child._tasks.cancel_scope.cancel()
+        await wait_all_tasks_blocked()
+        assert not world.child._workers._idle
+
+
+async def test_where_trio_hides_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every call has a task of its own then."""
+    assert _workers._HOLDERS is not None
+    monkeypatch.setattr(_workers, "_HOLDERS", None)
+    async with open_world(__name__) as world:
+        for _ in range(2):
+            await world.parent.portal.run(note_task)
+        assert served_by[0] is not served_by[1]
+
+
+async def test_a_call_that_was_cancelled_before_it_began() -> None:
+    """It is, as soon as it waits."""
+    async with open_world(__name__) as world:
+        server = world.child.peer.server
+        async with trio.open_nursery() as callers:
+
+            async def call() -> None:
+                with raises(ContextCancelled):
+                    await world.parent.portal.run(wait_gate)
+
+            callers.start_soon(call)
+            while not server.invocations:
+                await trio.lowlevel.checkpoint()
+            server.close(("somebody", "x"), 1)
