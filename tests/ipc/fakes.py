@@ -64,6 +64,14 @@ class FakeTransport:
         self._arrived.popleft()
         return first
 
+    async def receive_into(self, space: memoryview) -> int:
+        """See `Transport`; what does not fit comes with the next read."""
+        piece = await self.receive_some()
+        space[: len(piece)] = piece[: len(space)]
+        if len(piece) > len(space):
+            self._arrived.appendleft(piece[len(space) :])
+        return min(len(piece), len(space))
+
     def close(self) -> None:
         """See `Transport`."""
         self.closed = True

@@ -20,7 +20,7 @@ from tractor._exceptions import (
 )
 from tractor.ipc import Channel, SocketTransport, Transport
 from tractor.ipc._channel import HIGH_WATER
-from tractor.msg import encode_payload
+from tractor.msg import Bulk, encode_payload
 from tractor.msg import types as t
 
 BIG: Final = t.Return(0, encode_payload(b"x" * HIGH_WATER, "it"))
@@ -486,7 +486,8 @@ async def test_large_records_cross_both_ways_at_once() -> None:
 
 
 def frames_of(records: Any) -> list[bytes]:
-    return [bytes(getattr(record, "pld", b"-")) for record in records]
+    payloads = [getattr(record, "pld", b"-") for record in records]
+    return [b"".join(p) if isinstance(p, Bulk) else bytes(p) for p in payloads]
 
 
 async def test_what_was_sent_before_a_close_arrives() -> None:

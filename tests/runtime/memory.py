@@ -15,7 +15,7 @@ import trio
 from tractor import Aid, Graces, Portal, TransportClosed
 from tractor._exceptions import ActorDied, TransportBroken
 from tractor._types import Uid
-from tractor.ipc import Channel
+from tractor.ipc import Channel, copy_into
 from tractor.ipc._framing import FrameSplitter
 from tractor.msg import decode_record
 from tractor.msg import types as t
@@ -70,6 +70,10 @@ class MemoryTransport:
         count = len(self._arrived) if self._batched else min(1, len(self._arrived))
         return b"".join(self._arrived.popleft() for _ in range(count))
 
+    async def receive_into(self, space: memoryview) -> int:
+        """See `Transport`."""
+        return await copy_into(self, space)
+
     def close(self) -> None:
         """See `tractor.ipc.Transport`."""
         self._closed = True
@@ -94,6 +98,7 @@ class Side:
         self.aid = Aid(name, f"uuid of {name}")
         self.exposure = Exposure([module])
         self.graces = Graces()
+        self.hooks = None
         self.sent: list[t.AnyRecord] = []
         self.transport = MemoryTransport(self.sent.append, batched=batched)
         self.peer: Peer

@@ -12,3 +12,4 @@ from tractor.ipc._pair import make_pair as make_pair
 from tractor.ipc._transport import READ_SIZE as READ_SIZE
 from tractor.ipc._transport import SocketTransport as SocketTransport
 from tractor.ipc._transport import Transport as Transport
+from tractor.ipc._transport import copy_into as copy_into

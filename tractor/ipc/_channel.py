@@ -16,7 +16,7 @@ alone, which closes the channel.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -27,7 +27,7 @@ from tractor._types import Aid
 from tractor.ipc._address import AnyAddress, parse_address
 from tractor.ipc._framing import FrameSplitter
 from tractor.ipc._transport import Transport
-from tractor.msg import decode_record, encode_frame
+from tractor.msg import decode_bulk, decode_record, encode_frame
 from tractor.msg.types import MAX_FRAME, AnyRecord, Greet, Record
 
 if TYPE_CHECKING:
@@ -230,10 +230,23 @@ class Channel:
     async def _read(self, dispatch: Callable[[AnyRecord], None]) -> TransportClosed:
         splitter = FrameSplitter(self.max_frame)
         try:
-            while data := await self._transport.receive_some(splitter.appetite):
+            while True:
+                records: Iterable[AnyRecord]
+                if splitter.filling is None:
+                    data = await self._transport.receive_some(splitter.appetite)
+                    count = len(data)
+                    records = map(decode_record, splitter.feed(data))
+                else:
+                    space = splitter.filling.space
+                    count = await self._transport.receive_into(space)
+                    del space  # else its memory would be copied
+                    frame = splitter.fill(count)
+                    records = () if frame is None else (decode_bulk(*frame),)
+                if not count:
+                    break
                 self.life_signs += 1
-                for frame in splitter.feed(data):
-                    dispatch(decode_record(frame))
+                for record in records:
+                    dispatch(record)
                     if self.closed is not None:
                         return self.closed
         except TransportClosed as exc:

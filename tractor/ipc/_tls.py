@@ -21,7 +21,7 @@ from typing import Final
 import trio
 
 from tractor._exceptions import TransportBroken
-from tractor.ipc._transport import READ_SIZE, Transport
+from tractor.ipc._transport import READ_SIZE, Transport, copy_into
 
 PIECE: Final = 64 * 1024  # bytes encrypted before the kernel has them; 4 TLS records
 MAX_UNSENT: Final = 256 * 1024  # bytes; more than a piece, its overhead and replies
@@ -153,6 +153,10 @@ class TlsTransport:
                 await trio.lowlevel.checkpoint()
                 return b""
             await self._receive()
+
+    async def receive_into(self, space: memoryview) -> int:
+        """See `Transport`."""
+        return await copy_into(self, space)
 
     def close(self) -> None:
         """See `Transport`; the peer is told if that needs no waiting."""

@@ -1,12 +1,13 @@
 """The bytes below a channel.
 
-A transport is a non-blocking duplex byte stream with the two calls of a socket and the
-two waits that go with them. It frames nothing, queues nothing and retries nothing.
+A transport is a non-blocking duplex byte stream with the calls of a socket and the
+waits that go with them. It frames nothing, queues nothing and retries nothing.
 """
 
 import socket
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import trio
 
@@ -14,6 +15,7 @@ from tractor._exceptions import TransportBroken
 
 SEND_BUFFER: Final = 512 * 1024  # bytes; Linux takes twice as much, with its own
 READ_SIZE: Final = 64 * 1024  # bytes asked for at once; see docs/adr/0003
+MUCH: Final = READ_SIZE // 2  # bytes in one read, after which there are probably more
 
 # What a wait ends with: a broken connection, or one that is closed meanwhile.
 _FAILURES: Final = (OSError, trio.ClosedResourceError)
@@ -56,9 +58,20 @@ class Transport(Protocol):
         """
         ...
 
+    async def receive_into(self, space: memoryview) -> int:
+        """As `receive_some`, to a place; how many bytes."""
+        ...
+
     def close(self) -> None:
         """Close it now; every wait on it ends with `TransportBroken`."""
         ...
+
+
+async def copy_into(transport: Transport, space: memoryview) -> int:
+    """`Transport.receive_into` for one that cannot spare the copy."""
+    data = await transport.receive_some(len(space))
+    space[: len(data)] = data
+    return len(data)
 
 
 class SocketTransport:
@@ -106,8 +119,15 @@ class SocketTransport:
         except _FAILURES as exc:
             raise _broken(exc) from exc
 
-    async def receive_some(self, limit: int = READ_SIZE) -> bytes:
+    def receive_some(self, limit: int = READ_SIZE) -> Coroutine[Any, Any, bytes]:
         """See `Transport`."""
+        return self._receive(self._sock.recv, limit)
+
+    def receive_into(self, space: memoryview) -> Coroutine[Any, Any, int]:
+        """See `Transport`."""
+        return self._receive(self._sock.recv_into, space)
+
+    async def _receive[P, T: (bytes, int)](self, take: Callable[[P], T], where: P) -> T:
         while True:
             self._check_open()
             try:
@@ -119,14 +139,14 @@ class SocketTransport:
                     self._check_open()
                 else:
                     await trio.lowlevel.wait_readable(self._sock)
-                data = self._sock.recv(limit)
+                got = take(where)
             except BlockingIOError:
                 self._more = False
                 continue
             except _FAILURES as exc:
                 raise _broken(exc) from exc
-            self._more = len(data) > limit // 2
-            return data
+            self._more = (got if isinstance(got, int) else len(got)) > MUCH
+            return got
 
     def close(self) -> None:
         """See `Transport`."""

@@ -8,11 +8,14 @@ from tractor.msg._boxing import get_err_type as get_err_type
 from tractor.msg._boxing import reg_err_types as reg_err_types
 from tractor.msg._boxing import shorten as shorten
 from tractor.msg._boxing import unbox as unbox
+from tractor.msg._codec import BULK_HEAD as BULK_HEAD
 from tractor.msg._codec import HEADER as HEADER
+from tractor.msg._codec import decode_bulk as decode_bulk
 from tractor.msg._codec import decode_payload as decode_payload
 from tractor.msg._codec import decode_record as decode_record
 from tractor.msg._codec import encode_frame as encode_frame
 from tractor.msg._codec import encode_payload as encode_payload
+from tractor.msg._codec import find_bulk as find_bulk
 from tractor.msg._ext import EXT_CODE as EXT_CODE
 from tractor.msg._limits import MsgCodec as MsgCodec
 from tractor.msg._limits import MsgDec as MsgDec

@@ -11,9 +11,18 @@ import msgspec
 from msgspec import Raw
 
 from tractor._exceptions import FrameTooLarge, MsgTypeError, RemoteProtocolError
-from tractor.msg.types import AnyRecord, Record
+from tractor.msg._payload import BYTES_FOLLOW, Bulk
+from tractor.msg.types import EMPTY, AnyRecord, Record, Return, Started, Yield
 
 HEADER: Final = 4  # bytes; the length of what follows, little-endian, unsigned
+
+BULK_HEAD: Final = 16  # bytes at most before the large ones; `find_bulk`
+
+_THREE: Final = 0x93  # msgpack: an array of three
+_ENDING_IN_PAYLOAD: Final = frozenset(
+    kind.__struct_config__.tag for kind in (Started, Yield, Return)
+)
+_WIDTH_OF_INT: Final = {0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9}  # by its first byte; else 1
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _record_decoder: Final = msgspec.msgpack.Decoder(AnyRecord.__value__)
@@ -55,6 +64,43 @@ def decode_record(frame: bytes | bytearray | memoryview) -> AnyRecord:
         msg = f"the peer sent something that is not a record: {exc}"
         raise RemoteProtocolError(msg) from exc
     return record
+
+
+def find_bulk(begin: bytes, size: int) -> int:
+    """Where in a record the large bytes begin with which it ends; 0 if it does not.
+
+    Args:
+        begin: Its first bytes; with fewer than `BULK_HEAD` of them nobody can tell.
+        size: How many it has.
+    """
+    if len(begin) < BULK_HEAD:
+        return 0
+    # [tag, cid, payload] whose payload is bytes, with a length of four bytes.
+    if begin[0] != _THREE or begin[1] not in _ENDING_IN_PAYLOAD:
+        return 0
+    at = 2 + _WIDTH_OF_INT.get(begin[2], 1)
+    start = at + len(BYTES_FOLLOW) + 4
+    length = int.from_bytes(begin[at + 1 : start])
+    fits = begin.startswith(BYTES_FOLLOW, at) and start + length == size
+    return start if fits else 0
+
+
+def decode_bulk(head: bytes, body: bytes) -> AnyRecord:
+    """The record of a frame that ends with large bytes.
+
+    Args:
+        head: What is before them.
+        body: They.
+
+    Raises:
+        RemoteProtocolError: It is not one of ours.
+    """
+    at = len(head) - len(BYTES_FOLLOW) - 4
+    record: Any = decode_record(head[:at] + EMPTY)
+    # To all but those who decode it, a payload is just an object.
+    bulk: Any = Bulk(Raw(head[at:]), body)
+    envelope: AnyRecord = type(record)(record.cid, bulk)
+    return envelope
 
 
 def encode_payload(value: Any, what: str) -> Raw:

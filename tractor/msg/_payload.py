@@ -6,7 +6,7 @@ does not fit costs one dialogue a `MsgTypeError` and leaves the channel usable.
 """
 
 from collections.abc import Buffer, Iterable
-from typing import Any, Final, NamedTuple, overload
+from typing import Any, Final, NamedTuple, cast, overload
 
 import msgspec
 from msgspec import Raw
@@ -21,14 +21,14 @@ _HINT: Final = "send builtins, dataclasses or msgspec.Struct, or give ext_types"
 
 
 BULK: Final = 32 * 1024  # bytes from which a payload is worth its own way
-_BIN32: Final = b"\xc6"  # msgpack: bytes follow, and their number before them
+BYTES_FOLLOW: Final = b"\xc6"  # msgpack: bytes follow, and their number before them
 
 
 class Bulk(NamedTuple):
-    """A large payload that is not copied into its envelope.
+    """A large payload that is not copied into its envelope, nor out of it.
 
     Attributes:
-        head: How it begins, for the record.
+        head: How it begins, in the record.
         body: The rest, beside the record; never changed by anybody.
     """
 
@@ -134,7 +134,7 @@ class PayloadType[T]:
         Only `bytes` may: nobody changes them while they wait to be sent.
         """
         if type(value) is bytes and len(value) >= BULK and self._takes_bytes:
-            return Bulk(Raw(_BIN32 + len(value).to_bytes(4)), value)
+            return Bulk(Raw(BYTES_FOLLOW + len(value).to_bytes(4)), value)
         return None
 
     def encode(self, value: Any, what: str) -> Raw:
@@ -159,12 +159,16 @@ class PayloadType[T]:
             self._try(raw, value, what)
         return raw
 
-    def decode(self, raw: Buffer, what: str) -> T:
+    def decode(self, raw: Buffer | Bulk, what: str) -> T:
         """The value in a payload.
 
         Raises:
             MsgTypeError: It is not msgpack, or does not fit the type.
         """
+        if isinstance(raw, Bulk):
+            if self._spec in (Any, bytes):
+                return cast("T", raw.body)
+            raw = b"".join(raw)
         try:
             value: T = self._decode(raw)
         except Exception as exc:

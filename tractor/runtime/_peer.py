@@ -298,12 +298,12 @@ class Peer:
             raise self._failure()
 
     async def _send(self, record: t.Record) -> None:
-        channel = self.channel
+        rush = len(self._calls) > 1  # else nobody could add to it
         try:
-            if channel.crowded:
-                await channel.send(record, relaxed=True)
+            if self.channel.crowded:
+                await self.channel.send(record, relaxed=rush)
             else:
-                channel.send_nowait(record, relaxed=True)
+                self.channel.send_nowait(record, relaxed=rush)
         except TransportClosed:
             await self._failed.wait()
             assert self._failure is not None

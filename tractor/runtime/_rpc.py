@@ -156,6 +156,7 @@ class Server:
         self.channel = channel
         self.ends = ends
         self._waiting: deque[Invocation] = deque()
+        self._calls = 0  # invocations that are no contexts
         self._closed: Uid | None = None
         self._idle: trio.Event | None = None  # of who waits until nothing runs
 
@@ -168,6 +169,7 @@ class Server:
             self._answer_now(t.Error(record.cid, info))
             return
         self.invocations[record.cid] = invocation
+        self._calls += record.kind == t.CALL
         self._waiting.append(invocation)
         self.host.serve(self._serve, name=invocation.path)
 
@@ -231,6 +233,7 @@ class Server:
             await self._answer(record, invocation.body)
         finally:
             del self.invocations[cid]
+            self._calls -= invocation.start.kind == t.CALL
             if (end := self.ends.pop(cid, None)) is not None:
                 end.finish()
             if self._idle is not None and not self.invocations:
@@ -308,10 +311,11 @@ class Server:
 
     async def _answer(self, record: t.Return | t.Error, body: bytes) -> None:
         try:
+            rush = self._calls > 1  # else nobody could add to it
             if self.channel.crowded:
-                await self.channel.send(record, body, relaxed=True)
+                await self.channel.send(record, body, relaxed=rush)
             else:
-                self.channel.send_nowait(record, body, relaxed=True)
+                self.channel.send_nowait(record, body, relaxed=rush)
         except TransportClosed:
             log.runtime("nobody is left to answer: %s", type(record).__name__)
         except FrameTooLarge as exc:

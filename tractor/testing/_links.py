@@ -5,7 +5,7 @@ import math
 import trio
 
 from tractor._exceptions import TransportBroken
-from tractor.ipc import READ_SIZE, Transport
+from tractor.ipc import READ_SIZE, Transport, copy_into
 from tractor.runtime import Portal
 
 
@@ -133,6 +133,10 @@ class FaultyTransport:
             else:
                 self._arrived = await self._below.receive_some()
                 self._at_end = not self._arrived
+
+    async def receive_into(self, space: memoryview) -> int:
+        """See `Transport`."""
+        return await copy_into(self, space)
 
     def close(self) -> None:
         """See `Transport`."""
