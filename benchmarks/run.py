@@ -30,6 +30,7 @@ TOPICS: Final = (
     "instrument",
     "scaling",
     "shm",
+    "futures",
 )
 HERE: Final = Path(__file__).parent
 

@@ -38,6 +38,7 @@ LEAST: Final = {
     "instrument": "1 at",
     "scaling": "payload/1024 bytes",
     "shm": "64 KiB/memory attached",
+    "futures": "64 tasks/Executor of processes",
 }
 
 

@@ -52,6 +52,9 @@ EXPECTED: Final = {
             "nobody is left",
         )
     ),
+    "debug_tree": Expected(
+        ("no sale: KeyError: 'plum' [from actor till via shop]",)  # without --debug
+    ),
     "dialogue": Expected(
         (
             "think of a number from 1 to 100",
@@ -88,6 +91,11 @@ EXPECTED: Final = {
         ("areas: 20",)
         if find_spec("dask") and find_spec("cloudpickle")
         else ("needs dask",)
+    ),
+    "futures_dask_plugin": Expected(
+        ("squares: [0, 1, 4, 9, 16]", "in workers of the cluster: 0", "in actors: 2")
+        if find_spec("distributed")
+        else ("needs distributed",)
     ),
     "futures_flow": Expected(
         ("6/6", "words in each: (5, 3, 5)", "most frequent: the 3", "tasks: 6")
@@ -150,6 +158,13 @@ EXPECTED: Final = {
             "kept: a child boots, an orderly end, kill needs no cooperation",
             "niceness of the trio one: 0",
             "niceness of the nice one: 10",
+        )
+    ),
+    "pinned_window": Expected(
+        (
+            "by an actor, and shown by MainThread",
+            "calls on the main thread: 52",
+            "shown: {'apples': 20, 'pears': 30}",
         )
     ),
     "shared_memory": Expected(

@@ -11,9 +11,9 @@ from tractor.cli import _codes, _doctor, _kill, _look, _top
 INTERRUPTED: Final = 130  # exit code after Ctrl-C, as of a shell
 
 EPILOG: Final = """\
-exit codes: 0 done; 1 no such actor or function, or doctor found a fault; 2 wrong
-command line; 3 an actor did not answer; 4 an actor did not end; 5 the function that
-was called raised an error; 130 Ctrl-C.
+exit codes: 0 done; 1 no such actor, function or trace, or doctor found a fault; 2
+wrong command line; 3 an actor did not answer; 4 an actor did not end; 5 the function
+that was called raised an error; 130 Ctrl-C.
 
 ACTOR is a name, a process id, name@pid, or the beginning of a uuid."""
 
@@ -108,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         help="for which its end is waited for (default: %(default)s)",
     )
     _add_call(add("call", "call a function of an actor", _run_call))
+    _add_trace(add("trace", "make of a trace what viewers show", _run_trace))
     add("doctor", "say what works on this machine, and why not", _doctor.doctor)
     return parser
 
@@ -134,7 +135,23 @@ def _add_call(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_trace(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", metavar="FILE", help="the trace")
+    command.add_argument(
+        "--chrome",
+        required=True,
+        metavar="OUT",
+        help="written anew, for Perfetto and Chrome",
+    )
+
+
 def _run_call(args: argparse.Namespace) -> int:
     from tractor.cli._call import call  # local: no other command needs a loop
 
     return call(args)
+
+
+def _run_trace(args: argparse.Namespace) -> int:
+    from tractor.cli._trace import trace  # local: no other command needs tracing
+
+    return trace(args)
