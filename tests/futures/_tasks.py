@@ -185,3 +185,42 @@ def slow_place(_: int) -> str:
 
     time.sleep(0.02)
     return tractor.current_actor().name
+
+
+def spin_until(path: str) -> str:
+    """Compute until there is a file."""
+    while not Path(path).exists():
+        sum(range(1000))
+    return path
+
+
+def nap_after(begun: str, seconds: float) -> None:
+    """Say that it runs, and block for a while."""
+    touch(begun)
+    time.sleep(seconds)
+
+
+async def touch_and_hold(path: str) -> None:
+    """An async function that never lets its loop run."""
+    touch(path)
+    while True:
+        time.sleep(0.005)  # noqa: ASYNC251 (what it does wrong)
+
+
+def dooms() -> None:
+    """An initializer after which the worker dies of whatever it is sent."""
+    from tractor.futures import _worker
+
+    def die_instead(self: object, job: object) -> None:
+        os._exit(1)
+
+    setattr(_worker._Worker, "_run_one", die_instead)  # noqa: B010 (a private method)
+
+
+def leaves_a_pool(flavor: str) -> int:
+    """Use a default executor, and do not end it."""
+    from tractor.futures import Executor, set_default_executor
+
+    executor = Executor(1, flavor=flavor)
+    set_default_executor(executor)
+    return executor.submit(add, 1).result(SAFETY)

@@ -3,16 +3,20 @@
 import asyncio
 import concurrent.futures as cf
 import time
+from pathlib import Path
 
 import pytest
 import trio
 
+import tractor
 from tests.futures import _tasks as do
 from tests.futures._tasks import SAFETY
-from tractor.futures import Executor, Run
+from tractor.futures import Executor, NestedWait, Run
 
 
-@pytest.mark.parametrize("flavor", ["auto", "threads", "processes", "none"])
+@pytest.mark.parametrize(
+    "flavor", ["auto", "threads", "processes", "interpreters", "none"]
+)
 def test_r1_flavors(flavor: str) -> None:
     """Each works; a wrong one is refused with those that there are."""
     with Run(flavor=flavor, max_workers=1) as executor:
@@ -129,3 +133,65 @@ def test_a_raising_trace_leaves_nothing() -> None:
     run = Run(flavor="threads", trace=fails)
     with pytest.raises(ValueError, match="a trace"):
         run.__enter__()
+
+
+@pytest.mark.parametrize("flavor", ["threads", "processes"])
+async def test_the_exit_can_be_cancelled(flavor: str, tmp_path: Path) -> None:
+    """What runs is stopped then, also what never ends by itself."""
+    begun = tmp_path / "begun"
+    task = do.touch_and_spin if flavor == "threads" else do.touch_and_block
+    with trio.fail_after(SAFETY):
+        with trio.CancelScope() as scope:
+            async with Run(flavor=flavor, max_workers=1) as executor:
+                future = executor.submit(task, str(begun))
+                await trio.to_thread.run_sync(do.until, begun)
+                scope.cancel()
+        assert scope.cancelled_caught
+        assert future.cancelled()
+
+
+@pytest.mark.parametrize("flavor", ["threads", "processes"])
+def test_the_exit_can_be_cancelled_under_asyncio(flavor: str, tmp_path: Path) -> None:
+    """Likewise there."""
+    begun = tmp_path / "begun"
+    task = do.touch_and_spin if flavor == "threads" else do.touch_and_block
+    futures: list[cf.Future[None]] = []
+
+    async def work() -> None:
+        async with Run(flavor=flavor, max_workers=1) as executor:
+            futures.append(executor.submit(task, str(begun)))
+
+    async def main() -> None:
+        working = asyncio.create_task(work())
+        await asyncio.to_thread(do.until, begun)
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+
+    asyncio.run(asyncio.wait_for(main(), SAFETY))
+    assert futures[0].cancelled()
+
+
+async def test_an_error_in_the_block_cancels_its_tasks(tmp_path: Path) -> None:
+    """As one in the block of `open_pool`."""
+    begun = tmp_path / "begun"
+    with trio.fail_after(SAFETY), pytest.raises(KeyError):  # noqa: PT012 (its exit)
+        async with Run(flavor="threads", max_workers=1) as executor:
+            future = executor.submit(do.touch_and_spin, str(begun))
+            await trio.to_thread.run_sync(do.until, begun)
+            raise KeyError
+    assert future.cancelled()
+
+
+async def test_a_plain_with_in_the_loop_leaves_nothing_open() -> None:
+    """Its exit would wait for the loop, and so it is refused; the pool ends."""
+    with trio.fail_after(SAFETY):
+        async with tractor.open_nursery():
+            run = Run(flavor="processes", max_workers=1)
+            executor = run.__enter__()
+            assert await executor.submit(do.add, 1) == 2  # type: ignore[misc]
+            with pytest.raises(NestedWait):
+                run.__exit__(None, None, None)
+            with pytest.raises(RuntimeError, match="after shutdown"):
+                executor.submit(do.nothing)
+            await trio.to_thread.run_sync(executor.shutdown)

@@ -27,6 +27,7 @@ from tractor.tracing._switch import END_TIMEOUT
 
 HERE: Final = traced.__name__
 CALLS: Final = 100  # that are counted
+PACKAGE: Final = str(Path(tractor.__file__).parent)
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +53,7 @@ def run(program: Path, **env: str) -> "subprocess.CompletedProcess[str]":
 # -- The program's own -----------------------------------------------------------------
 
 
-def test_a_second_trace_is_refused(tmp_path: Path) -> None:
+def test_t1_a_second_trace_is_refused(tmp_path: Path) -> None:
     """The first one goes on."""
     path = enable_tracing(tmp_path / "first")
     with pytest.raises(RuntimeError, match=r"tracing is on, to .*first"):
@@ -63,7 +64,7 @@ def test_a_second_trace_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "second").exists()
 
 
-def test_off_is_off(tmp_path: Path) -> None:
+def test_t3_off_is_off(tmp_path: Path) -> None:
     """To end it twice does nothing, and afterwards there are no lines."""
     disable_tracing()
     with tracing(tmp_path / "trace") as path:
@@ -74,7 +75,7 @@ def test_off_is_off(tmp_path: Path) -> None:
     assert [line.name for line in read_trace(path)] == ["one"]
 
 
-def test_the_default_is_a_new_file_here(
+def test_t1_the_default_is_a_new_file_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the current folder, named after the process, for this user alone."""
@@ -97,7 +98,7 @@ def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
         pass
 
 
-def test_a_program_that_forgets_to_end_it_is_ended(tmp_path: Path) -> None:
+def test_t6_a_program_that_forgets_to_end_it_is_ended(tmp_path: Path) -> None:
     """What is open at its end is written then."""
     program = write_program(
         tmp_path,
@@ -151,7 +152,7 @@ def test_the_environment_traces_any_program(start_method: str, tmp_path: Path) -
     assert len([line for line in lines if line.kind == "exit"]) == 2
 
 
-def test_the_environment_adds_to_what_is_there(tmp_path: Path) -> None:
+def test_t1_the_environment_adds_to_what_is_there(tmp_path: Path) -> None:
     """A program inherits the variable from one that is being traced."""
     (tmp_path / "trace").write_text("")
     program = write_program(tmp_path, PROGRAM)
@@ -224,15 +225,19 @@ async def frames_of_calls(portal: tractor.Portal, calls: int) -> list[dict[str, 
     return [traced.frames.stop(), await portal.run(traced.stop_frames)]
 
 
-async def cost_of_a_call(portal: tractor.Portal) -> list[dict[str, float]]:
-    """Of two numbers of calls the difference: what frames one call takes."""
+async def cost_of_a_call(portal: tractor.Portal) -> list[dict[str, int]]:
+    """Of two numbers of calls the difference: what frames one call takes.
+
+    Rounded: what an actor does now and then, whether it is called or not, is no cost.
+    """
     few = await frames_of_calls(portal, CALLS)
     many = await frames_of_calls(portal, 2 * CALLS)
     return [
         {
-            name: (after[name] - before.get(name, 0)) / CALLS
+            name: times
             for name in after
-            if "/tractor/" in name and after[name] != before.get(name, 0)
+            if name.startswith(PACKAGE)
+            and (times := round((after[name] - before.get(name, 0)) / CALLS))
         }
         for before, after in zip(few, many, strict=True)
     ]
@@ -259,7 +264,7 @@ async def measure(path: str) -> dict[str, Any]:
     return found
 
 
-def test_off_a_call_costs_what_it_does_without_tracing(tmp_path: Path) -> None:
+def test_t5_off_a_call_costs_what_it_does_without_tracing(tmp_path: Path) -> None:
     """The same functions run, as often, in both actors, and no memory stays.
 
     In a program of its own, since tests have instruments in their loop.

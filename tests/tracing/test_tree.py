@@ -54,7 +54,7 @@ def ancestors(line: TraceLine, known: dict[str, TraceLine]) -> list[str]:
 @pytest.mark.parametrize(
     "calls", [200, pytest.param(10_000, marks=pytest.mark.slow)], ids=str
 )
-def test_a_tree_of_three_levels(calls: int, start_method: str, path: Path) -> None:
+def test_t3_a_tree_of_three_levels(calls: int, start_method: str, path: Path) -> None:
     """Every call has a line at both ends, and each line leads up to the root's span.
 
     `disable_tracing` does not wait for anything, and yet they are all there.
@@ -146,7 +146,7 @@ async def test_what_goes_on_is_open(start_method: str, path: Path) -> None:
     assert list(read_trace(path)) == lines
 
 
-async def test_lines_of_a_killed_actor_stay(start_method: str, path: Path) -> None:
+async def test_t6_lines_of_a_killed_actor_stay(start_method: str, path: Path) -> None:
     """What ended before is there, and its caller's line says how it went on."""
     with Bell() as bell, tracing(path), raises(tractor.ActorDied):
         async with open_tree(start_method) as an:

@@ -77,6 +77,14 @@ async def spans_and_waits(bell: str) -> None:
         await trio.sleep_forever()
 
 
+def spanned(name: str) -> None:
+    """A task of a pool, with a span in it."""
+    from tractor.tracing import span
+
+    with span(name):
+        pass
+
+
 async def count_to(number: int) -> AsyncIterator[int]:
     """A stream."""
     for each in range(number):

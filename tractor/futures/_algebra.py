@@ -123,8 +123,8 @@ def _error_of(future: cf.Future[Any]) -> BaseException | None:
 def _begin(future: Future[Any]) -> bool:
     """Whether nobody has cancelled it; from now on nobody can."""
     with future._condition:
-        if future.running() or (future.done() and not future.cancelled()):
-            return False  # another input was faster
+        if future.running() or future.done():
+            return False  # it was cancelled, or another input was faster
         return cf.Future.set_running_or_notify_cancel(future)
 
 

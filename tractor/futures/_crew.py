@@ -19,7 +19,7 @@ import trio
 from tractor._exceptions import ActorDied, FrameTooLarge, SpawnError, TractorError
 from tractor._root import open_nursery
 from tractor.futures import _journal
-from tractor.futures._engine import Engine, Setup
+from tractor.futures._engine import CLEAN_UP, Engine, OnEnd, Setup
 from tractor.futures._errors import BrokenPool, WorkerDied
 from tractor.futures._future import Future
 from tractor.futures._parcels import MAIN, Kind
@@ -33,8 +33,7 @@ log: Final = get_logger("futures")
 
 LULL: Final = 0.005  # seconds that a task waits behind another one, at least
 HEARD: Final = 0.5  # seconds for a worker to hear that it shall stop a task
-BAD_BOOTS: Final = 3  # workers that die as they boot, after which no more are tried
-CLEAN_UP: Final = 1.5  # seconds for an async task to end; the ladder's cancel grace
+BAD_BOOTS: Final = 3  # workers that die before they did anything; then that is it
 
 
 class Crew(Engine):
@@ -57,8 +56,14 @@ class Crew(Engine):
         self._rescuing = False
         self._ending = False  # nobody new is hired
         self._bad_boots = 0  # one after the other
+        self.before_end: OnEnd | None = None
 
     # -- from any thread ---------------------------------------------------------------
+
+    def disown(self) -> None:
+        """See `Engine`."""
+        super().disown()
+        self._token = None
 
     def wake(self) -> None:
         """See `Engine`."""
@@ -91,8 +96,8 @@ class Crew(Engine):
         """
         self._finished = trio.Event()
         self.loop_thread = threading.get_ident()
-        self._max_frame = current_actor().runtime_vars.max_frame
         try:
+            self._max_frame = current_actor().runtime_vars.max_frame
             async with trio.open_nursery() as self._nursery:
                 with self.lock:
                     self._token = trio.lowlevel.current_trio_token()
@@ -105,10 +110,14 @@ class Crew(Engine):
                 self.closed = True
                 self._token = None
                 left = [*self.placed.values(), *self.pending]
-            for future in left:
-                self.cancel(future)
-            self.loop_thread = 0
-            self.ended.set()
+            try:
+                for future in left:
+                    self.cancel(future)
+            finally:  # a callback may raise what is no Exception
+                self.loop_thread = 0
+                if self.before_end is not None:
+                    self.before_end()
+                self.ended.set()
 
     def _place_all(self) -> None:
         if self._ending:
@@ -210,7 +219,6 @@ class Crew(Engine):
                 post.open_journal()
                 async with ctx.open_stream() as stream, trio.open_nursery() as both:
                     post.ready = True
-                    self._bad_boots = 0
                     both.start_soon(post.send_orders, stream)
                     self._watch_limit(post)
                     self._place_all()
@@ -222,6 +230,7 @@ class Crew(Engine):
     def _hear(self, post: Post, answer: list[Any]) -> None:
         kind, content, *more = answer
         if kind == "done":
+            self._bad_boots = 0
             post.learn(more[0])
             for number, outcome, data in content:
                 if (future := post.rid(number)) is not None:
@@ -254,21 +263,13 @@ class Crew(Engine):
         self._ending |= trio.current_effective_deadline() == -math.inf
         if not self._ending:  # else all that is left is cancelled
             for future, outcome, data in post.unheard():
+                self._bad_boots = 0
                 self._conclude(future, outcome, data)
         begun, rest = post.split()
-        if not post.ready and not post.leaving:
-            self._bad_boots += 1
-            # What was killed as it booted may come the next time.
-            killed = isinstance(failure, ActorDied) or (
-                isinstance(failure, SpawnError) and failure.status is not None
-            )
-            again = killed and self._bad_boots < BAD_BOOTS
-            if failure is not None and not again:
-                error = BrokenPool(f"worker {post.name!r} did not start: {failure}")
-                error.__cause__ = failure
-                log.critical("%s", error, exc_info=failure)
-                self.break_(error)
+        if not post.ready:
             begun, rest = [], [*begun, *rest]
+        if not post.leaving and not begun and (rest or not post.ready):
+            self._note_bad_boot(post, failure)
         for future in () if self._ending else begun:
             error = WorkerDied(
                 f"worker {post.name!r} ended while it had task {future.name!r}: "
@@ -279,6 +280,23 @@ class Crew(Engine):
         self.put_back(rest)
         post.close()
         self._place_all()
+
+    def _note_bad_boot(self, post: Post, failure: Exception | None) -> None:
+        """It went before it did anything, and so may the next one."""
+        if self._ending:
+            return
+        self._bad_boots += 1
+        # What was killed as it booted may come the next time.
+        killed = isinstance(failure, ActorDied | None) or (
+            isinstance(failure, SpawnError) and failure.status is not None
+        )
+        if killed and self._bad_boots < BAD_BOOTS:
+            return
+        what = "ended before it did anything" if post.ready else "did not start"
+        error = BrokenPool(f"worker {post.name!r} {what}: {failure or 'no error'}")
+        error.__cause__ = failure
+        log.critical("%s", error, exc_info=failure)
+        self.break_(error)
 
     # -- limits, and tasks that wait in the wrong place --------------------------------
 
@@ -309,7 +327,7 @@ class Crew(Engine):
             for post in list(self._posts.values()):
                 if not post.ready:
                     self.put_back(post.give_up_all())
-                elif len(post.has) > 1:
+                elif len(post.has) > 1 and not post.leaving:
                     post.order("back", list(post.has)[1:])
             self._place_all()
         self._rescuing = False

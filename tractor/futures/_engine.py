@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Final
 from uuid import uuid4
@@ -30,8 +30,11 @@ NESTED: Final = (
     "{who} would wait for a task of its own pool, which may need this very place to "
     "run: chain it with then() or dataflow(){hint}"
 )
+FORKED: Final = "this pool belongs to the process from which this one was forked"
 REMEMBERED: Final = 1000  # failed futures, and errors for `progress`
+CLEAN_UP: Final = 1.5  # seconds for an async task to end; the ladder's cancel grace
 
+type OnEnd = Callable[[], object]
 type OnError = Callable[[Future[Any], BaseException], object]
 
 
@@ -76,6 +79,7 @@ class Engine:
             ("queued", "placed", "done", "failed", "cancelled"), 0
         )
         self.placed: dict[int, Future[Any]] = {}
+        self.unsettled: dict[int, Future[Any]] = {}  # all that are not done yet
         self.failures: deque[Future[Any]] = deque(maxlen=REMEMBERED)
         self.changed = threading.Condition(self.lock)  # told of each outcome
         self.last_end = time.monotonic()
@@ -114,11 +118,13 @@ class Engine:
                 raise type(self.broken)(*self.broken.args) from self.broken.__cause__
             if self.closed:
                 raise RuntimeError(CLOSED)
+            if hub.active:  # before any worker can see it
+                number, name = future.task_id, future.name
+                hub.emit("task_queued", self.aid, task_id=number, name=name)
             self.counts["queued"] += 1
+            self.unsettled[future.task_id] = future
             if error is None:
                 self.pending.append(future)
-        if hub.active:
-            hub.emit("task_queued", self.aid, task_id=future.task_id, name=future.name)
         if error is not None:
             self.fail(future, error)
         else:
@@ -162,9 +168,33 @@ class Engine:
                 self.cancel(future)
         self.wake()
 
+    def abort(self) -> None:
+        """Take no more tasks, and cancel all that there are."""
+        self.close(cancel_pending=True, spare=False)
+        with self.lock:
+            left = list(self.placed.values())
+        for future in left:
+            self.cancel(future)
+
     def wait_ended(self) -> None:
         """Block until it has ended; after `close`."""
         self.ended.wait()
+
+    def disown(self) -> None:
+        """This process was forked from that of the pool, and has none of its workers.
+
+        Any thread may have held a lock then, so there are new ones.
+        """
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
+        self.broken = BrokenPool(FORKED)
+        self.closed = True
+        self.pending.clear()
+        self.placed.clear()
+        self.unsettled.clear()
+        self.loop_thread = 0
+        self.ended = threading.Event()
+        self.ended.set()
 
     # -- for subclasses ----------------------------------------------------------------
 
@@ -233,18 +263,30 @@ class Engine:
 
     def expire(self, future: Future[Any]) -> None:
         """Its time is over."""
-        msg = f"task {future.name!r} ran for longer than its limit of {future.limit} s"
         with self.lock:
-            running = future.state == "placed"
-        if running:
-            self.stop(future)
-            self.fail(future, TaskTimeout(msg))
+            if future.state != "placed":
+                return
+            seconds = time.perf_counter() - (future.placed_at or 0.0)
+        self.stop(future)
+        msg = (
+            f"task {future.name!r} ran for longer than its limit of {future.limit} s: "
+            f"it was stopped after {seconds:.3f} s"
+        )
+        self.fail(future, TaskTimeout(msg))
 
     def break_(self, error: BrokenPool) -> None:
         """It can run nothing any more."""
         with self.lock:
             self.broken = self.broken or error
-            left = [*self.placed.values(), *self.pending]
+            left = list(self.placed.values())
+        self.fail_pending(error, left)
+
+    def fail_pending(
+        self, error: BrokenPool, others: Iterable[Future[Any]] = ()
+    ) -> None:
+        """Let all that no worker has fail so, after the others."""
+        with self.lock:
+            left = [*others, *self.pending]
             self.pending.clear()
         for future in left:
             copy = type(error)(*error.args)
@@ -274,11 +316,14 @@ class Engine:
                 outcome=future.state,
                 seconds=(future.ended_at or began) - began,
             )
-        settle()
-        future.owner = None
-        with self.lock:
-            self.last_end = time.monotonic()
-            self.changed.notify_all()
+        try:
+            settle()
+        finally:  # a callback may raise what is no Exception
+            future.owner = None
+            with self.lock:
+                self.unsettled.pop(future.task_id, None)
+                self.last_end = time.monotonic()
+                self.changed.notify_all()
 
 
 def name_of(fn: Callable[..., Any]) -> str:

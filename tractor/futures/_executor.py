@@ -1,15 +1,17 @@
 """`concurrent.futures.Executor` over a pool."""
 
+import _interpreters
+import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent import futures as cf
 from typing import Any, Final, Self
 
 from tractor.futures import _host
 from tractor.futures._crew import Crew
-from tractor.futures._engine import Engine, Setup
-from tractor.futures._errors import NestedWait
+from tractor.futures._engine import CLOSED, Engine, Setup
+from tractor.futures._errors import BrokenPool, NestedWait
 from tractor.futures._future import Future
 from tractor.futures._placement import DecisionTrace, RuntimeConfig, decide
 from tractor.futures._threads import Inline, Threads
@@ -107,8 +109,6 @@ class Executor(Watching, cf.Executor):
     ) -> Future[Any]:
         """As `submit`, with a name and a limit (see `options`)."""
         if self._closed:
-            from tractor.futures._engine import CLOSED
-
             raise RuntimeError(CLOSED)
         if not self._started:
             self._start()
@@ -151,6 +151,15 @@ class Executor(Watching, cf.Executor):
             _host.join()
             _at_end.note(self._engine)
 
+    def abort(self) -> None:
+        """Take no more tasks, and cancel all that there are; returns at once.
+
+        What runs is stopped as by `Future.cancel`; `shutdown` waits for the end.
+        """
+        self._closed = True
+        if self._own:
+            self._engine.abort()
+
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
         return f"<Executor {self._engine.setup.name!r} of {self.flavor}, {state}>"
@@ -191,25 +200,56 @@ class Executor(Watching, cf.Executor):
         with self._start_lock:
             if self._started:
                 return
-            crew = self._engine
-            assert isinstance(crew, Crew)
-            _host.start(crew)
             self._started = True
+        # Without the lock, since it may wait for a loop in which somebody else submits.
+        # What is submitted in the meantime is done when the pool runs.
+        crew = self._engine
+        assert isinstance(crew, Crew)
+        try:
+            _host.start(crew)
+        except BaseException as exc:
+            self._started = False
+            error = BrokenPool(f"pool {crew.setup.name!r} has no loop: {exc}")
+            error.__cause__ = exc
+            crew.fail_pending(error)
+            if self._closed:
+                crew.ended.set()
+            raise
 
 
-class Options:
-    """An executor whose tasks have a name or a limit; see `Executor.options`."""
+class Options(cf.Executor):
+    """An executor whose tasks have a name or a limit; see `Executor.options`.
 
-    def __init__(self, executor: Executor, name: str | None, limit: float | None):
+    It is one for whoever takes one. To shut it down shuts down the other one.
+    """
+
+    def __init__(
+        self, executor: Executor, name: str | None, limit: float | None
+    ) -> None:
         self._executor = executor
         self._name = name
         self._limit = limit
+        self._max_workers = executor.max_workers  # what dask looks at
 
     def submit[**P, T](
         self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> Future[T]:
         """As `Executor.submit`."""
         return self._executor.send(fn, args, kwargs, self._name, self._limit)
+
+    def map(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """As `Executor.map`."""
+        return _kept(self, super().map(*args, **kwargs))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """As `Executor.shutdown`."""
+        self._executor.shutdown(wait, cancel_futures=cancel_futures)
+
+
+def _kept[T](owner: object, results: Iterator[T]) -> Iterator[T]:
+    """The results; a buffered `map` submits for as long as its executor is there."""
+    yield from results
+    del owner
 
 
 def make_engine(
@@ -244,6 +284,9 @@ class _AtEnd:
         self._engines: weakref.WeakSet[Engine] = weakref.WeakSet()
         self._closing: set[Engine] = set()  # nobody else may hold them any more
         self._registered = False
+        # For good, so not in sub-interpreters, which cannot fork and come and go.
+        if _interpreters.get_current()[0] == _interpreters.get_main()[0]:
+            os.register_at_fork(after_in_child=self._forget)
 
     def add(self, engine: Engine) -> None:
         """See to it."""
@@ -255,8 +298,10 @@ class _AtEnd:
 
     def note(self, engine: Engine) -> None:
         """It was told to end."""
-        self._closing.add(engine)
-        self._closing = {one for one in self._closing if not one.ended.is_set()}
+        self._closing.add(engine)  # any thread may, also where memory is collected
+        for one in list(self._closing):
+            if one.ended.is_set():
+                self._closing.discard(one)
 
     def finish(self) -> None:
         """Let each do what it has, and end."""
@@ -266,6 +311,16 @@ class _AtEnd:
             if engine.placed or engine.pending or engine.workers():
                 engine.wait_ended()
         _host.join()
+
+    def _forget(self) -> None:
+        """This is the child of a fork, where there are no threads but this one."""
+        for engine in {*self._engines, *self._closing}:
+            engine.disown()
+        self._engines.clear()
+        self._closing.clear()
+        _host.forget()
+        _default.lock = threading.Lock()
+        _default.executor = None
 
 
 _at_end: Final = _AtEnd()

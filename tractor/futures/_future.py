@@ -78,11 +78,14 @@ class Future[T](cf.Future[T]):
         most the bound of the ladder.
         """
         owner = self.owner
-        if owner is None:
-            if super().cancel():
-                self.advance("cancelled")
-            return self.cancelled()
-        return owner.cancel(self)
+        if owner is not None:
+            return owner.cancel(self)
+        if super().cancel():
+            self.advance("cancelled")
+            with self._condition:
+                if self._state == _base.CANCELLED:  # tell `wait` and its kin, too
+                    super().set_running_or_notify_cancel()
+        return self.cancelled()
 
     def result(self, timeout: float | None = None) -> T:
         """The result; waits for it, in a thread that may.
@@ -119,11 +122,10 @@ class Future[T](cf.Future[T]):
 
         Cancellation of the waiter leaves the task running.
         """
-        if not self.done():
-            if trio.lowlevel.in_trio_run() and trio.lowlevel.in_trio_task():
-                yield from _wait_in_trio(self).__await__()
-            else:
-                yield from _wait_in_asyncio(self).__await__()
+        if trio.lowlevel.in_trio_run() and trio.lowlevel.in_trio_task():
+            yield from _wait_in_trio(self).__await__()
+        elif not self.done():
+            yield from _wait_in_asyncio(self).__await__()
         return cf.Future.result(self, 0)
 
     def set_result(self, result: T) -> Never:
@@ -143,8 +145,9 @@ class Future[T](cf.Future[T]):
         raise RuntimeError(msg)
 
     def _check_may_wait(self) -> None:
-        if self.owner is not None and not self.done():
-            why = self.owner.why_not_wait()
+        owner = self.owner  # which it has no more as soon as it has ended
+        if owner is not None and not self.done():
+            why = owner.why_not_wait()
             if why:
                 raise NestedWait(why)
 
@@ -159,6 +162,10 @@ class Future[T](cf.Future[T]):
             self.placed_at = time.perf_counter()
             with self._condition:
                 self._state = _base.RUNNING
+        elif after == "queued":
+            self.placed_at = self.worker = None
+            with self._condition:
+                self._state = _base.PENDING
         elif after in FINAL:
             self.ended_at = time.perf_counter()
             self.parcel = None
@@ -189,6 +196,9 @@ class Future[T](cf.Future[T]):
 
 
 async def _wait_in_trio(future: Future[Any]) -> None:
+    if future.done():
+        await trio.lowlevel.checkpoint()
+        return
     done = trio.Event()
     token = trio.lowlevel.current_trio_token()
 
@@ -245,11 +255,16 @@ def take_turns(step: Callable[[], None]) -> None:
     A chain of a thousand futures would else be a thousand calls deep.
     """
     _turns.waiting.append(step)
-    if _turns.busy:
-        return
+    if not _turns.busy:
+        _take_all()
+
+
+def _take_all() -> None:
     _turns.busy = True
     try:
         while _turns.waiting:
             _turns.waiting.popleft()()
     finally:
         _turns.busy = False
+        if _turns.waiting:  # one raised what no callback should; the others go on
+            _take_all()

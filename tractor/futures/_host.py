@@ -52,6 +52,7 @@ class Host:
 
     def _start(self, crew: Crew) -> None:
         assert self._nursery is not None
+        crew.before_end = self._leave
         self._nursery.start_soon(self._serve, crew, name=f"pool {crew.setup.name}")
 
     async def _serve(self, crew: Crew) -> None:
@@ -59,12 +60,14 @@ class Host:
             await crew.run()
         except Exception:
             log.exception("pool %s failed", crew.setup.name)
-        finally:
-            with _slot.lock:
-                self.users -= 1
-                if not self.users:
-                    self.over = True
-                    self._unused.set()
+
+    def _leave(self) -> None:
+        """A pool is about to tell that it has ended; whoever waits may `join` then."""
+        with _slot.lock:
+            self.users -= 1
+            if not self.users:
+                self.over = True
+                self._unused.set()
 
     def _run(self) -> None:
         if self._before is not None:
@@ -105,11 +108,11 @@ def start(crew: Crew) -> None:
     Raises:
         RuntimeFailure: There is an actor, whose loop cannot be reached from here.
     """
+    if _attach(crew):  # which waits for that loop, and so without the lock
+        return
     with _slot.lock:
         host = _slot.host
         if host is None or host.over or not host.thread.is_alive():
-            if _attach(crew):
-                return
             host = _slot.host = Host(host if host and host.thread.is_alive() else None)
             host.thread.start()
         host.users += 1
@@ -121,6 +124,12 @@ def join() -> None:
     host = _slot.host
     if host is not None and host.over and host.thread is not threading.current_thread():
         host.thread.join()
+
+
+def forget() -> None:
+    """This process was forked from one that may have had the thread; it has not."""
+    _slot.lock = threading.Lock()
+    _slot.host = None
 
 
 def _attach(crew: Crew) -> bool:

@@ -83,6 +83,11 @@ class Journal:
 def make() -> str:
     """Path of a new file for it; whoever made it removes it."""
     descriptor, path = tempfile.mkstemp(prefix="tractor-journal-")
-    with open(descriptor, "wb") as file:
-        file.truncate(_SIZE)
+    try:
+        with open(descriptor, "wb") as file:
+            # A hole that cannot be filled, on a full disk, would end who writes to it.
+            file.write(bytes(_SIZE))
+    except OSError:
+        os.unlink(path)
+        raise
     return path

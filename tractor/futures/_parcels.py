@@ -142,12 +142,16 @@ class Packer:
             error, text = self._load(data)
         except PayloadError as exc:
             return exc
+        if not isinstance(error, BaseException):
+            return PayloadError(f"{self.serializer} made {error!r} of an error")
         error.__cause__ = RemoteTraceback(text)
-        return error  # type: ignore[no-any-return]
+        return error
 
     def _load(self, data: bytes) -> Any:
         try:
             return self._module.loads(data)
+        except KeyboardInterrupt:
+            raise  # that of the program, whose main thread this may be
         except BaseException as exc:
             msg = f"{self.serializer} could not read what a worker sent: {exc!r}"
             raise PayloadError(msg) from exc

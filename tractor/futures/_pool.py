@@ -116,13 +116,10 @@ class Pool(Watching):
         Raises:
             TasksFailed: Some failed since `clear_failed`, with `raise_on_error`.
         """
-        engine = self._engine
-        while not self._watch.is_idle():
-            with engine.lock:
-                left = [*engine.placed.values(), *engine.pending]
-            for future in left:
+        await trio.lowlevel.checkpoint()
+        for future in self._watch.unsettled():
+            if not future.done():
                 await _ended(future)
-            await trio.lowlevel.checkpoint()
         if raise_on_error:
             self._watch.raise_failed()
 
@@ -199,11 +196,7 @@ async def open_pool(  # noqa: PLR0913 (keyword options of the public interface)
 
 async def _end(engine: Engine) -> None:
     """Let nothing of it go on, and wait for that within the bound of the ladder."""
-    engine.close(cancel_pending=True, spare=False)
-    with engine.lock:
-        left = list(engine.placed.values())
-    for future in left:
-        future.cancel()
+    engine.abort()
     with trio.move_on_after(Graces().bound, shield=True):
         await trio.to_thread.run_sync(engine.wait_ended, abandon_on_cancel=True)
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import trio
 
+from tractor.futures._errors import NestedWait
 from tractor.futures._executor import Executor
 from tractor.futures._placement import (
     DecisionTrace,
@@ -99,19 +100,22 @@ class Run:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Wait for what runs, without holding up the loop."""
+        """Wait for what runs, without holding up the loop.
+
+        After an error, and where the wait is cancelled, all tasks are; then it takes
+        as long as it takes to stop them.
+        """
         self._reset()
         owned, self._owned = self._owned, None
         if owned is None:
             return
-        owned.shutdown(wait=False, cancel_futures=error is not None)
+        owned.shutdown(wait=False)
+        if error is not None:
+            owned.abort()
         if trio.lowlevel.in_trio_run():
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(owned.shutdown)
-            return
-        import asyncio
-
-        await asyncio.to_thread(owned.shutdown)
+            await _end_under_trio(owned)
+        else:
+            await _end_under_asyncio(owned)
 
     def _find(self) -> cf.Executor:
         if self._given is not None:
@@ -150,6 +154,33 @@ class Run:
 
     def _leave(self) -> None:
         owned, self._owned = self._owned, None
-        if owned is not None:
-            leave = partial(owned.shutdown, wait=True)
-            leave()
+        if owned is None:
+            return
+        try:
+            owned.shutdown()
+        except NestedWait:
+            owned.shutdown(wait=False)
+            raise
+
+
+async def _end_under_trio(owned: Executor) -> None:
+    wait = partial(trio.to_thread.run_sync, owned.shutdown, abandon_on_cancel=True)
+    try:
+        await wait()
+    except trio.Cancelled:
+        owned.abort()
+        with trio.CancelScope(shield=True):
+            await wait()
+        raise
+
+
+async def _end_under_asyncio(owned: Executor) -> None:
+    import asyncio
+
+    ending = asyncio.ensure_future(asyncio.to_thread(owned.shutdown))
+    try:
+        await asyncio.shield(ending)
+    except asyncio.CancelledError:
+        owned.abort()
+        await ending
+        raise

@@ -16,11 +16,11 @@ import trio
 from msgspec import Struct
 
 from tractor._exceptions import Interrupted
-from tractor.futures._engine import NESTED, Engine, Setup, log
+from tractor.futures._engine import CLEAN_UP, NESTED, Engine, Setup, log
 from tractor.futures._errors import BrokenPool
 from tractor.futures._future import Future
 
-_current: Final = threading.local()  # `.engine` in a worker
+_current: Final = threading.local()  # `.engine` whose task this thread runs
 
 
 class Call(Struct, frozen=True):
@@ -40,6 +40,7 @@ class _Hand:
         self.task: Future[Any] | None = None
         self.lost = False  # its task was stopped, and nobody waits for the thread
         self.cancel: Callable[[], None] | None = None  # for an async function
+        self.timers: list[threading.Timer] = []  # of its task
 
 
 class Threads(Engine):
@@ -53,6 +54,12 @@ class Threads(Engine):
         self._work = threading.Condition(self.lock)
         self._threads: list[threading.Thread] = []  # those that will be waited for
 
+    def disown(self) -> None:
+        """See `Engine`."""
+        super().disown()
+        self._work = threading.Condition(self.lock)
+        self._hands, self._threads, self._idle = [], [], 0
+
     def pack(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Call:
@@ -65,20 +72,27 @@ class Threads(Engine):
 
     def why_not_wait(self) -> str:
         """See `Owner.why_not_wait`."""
-        if getattr(_current, "engine", None) is not self:
-            return super().why_not_wait()
-        return NESTED.format(who="a worker", hint="")
+        return _why_not_wait(self) or super().why_not_wait()
 
     def wake(self) -> None:
         """See `Engine`."""
+        failure: RuntimeError | None = None
         with self._work:
             wanted = len(self.pending) - self._idle
-            while wanted > 0 and len(self._hands) < self.setup.workers:
-                self._hire()
-                wanted -= 1
+            try:
+                while wanted > 0 and len(self._hands) < self.setup.workers:
+                    self._hire()
+                    wanted -= 1
+            except RuntimeError as exc:  # there are too many threads already
+                failure = exc
+            lost = failure is not None and not self._hands
             if self.closed and not self._hands:
                 self.ended.set()
             self._work.notify_all() if self.closed else self._work.notify()
+        if lost:
+            error = BrokenPool(f"pool {self.setup.name!r} got no thread: {failure}")
+            error.__cause__ = failure
+            self.break_(error)
 
     def stop(self, future: Future[Any]) -> None:
         """See `Engine`."""
@@ -88,13 +102,38 @@ class Threads(Engine):
                 return
             if hand.cancel is not None:
                 hand.cancel()
+                with suppress(RuntimeError):  # there are too many threads already
+                    self._after(CLEAN_UP, hand, self._lose, hand, future)
+                return
+            self._lose(hand, future)
+
+    def _lose(self, hand: _Hand, future: Future[Any]) -> None:
+        """Stop it in the middle of this task, and go on without it."""
+        with self._work:
+            if hand.task is not future or hand.lost:
                 return
             hand.lost = True
             self._hands.remove(hand)
+            for timer in hand.timers:
+                timer.cancel()
             if hand.thread is not None and hand.thread.ident is not None:
                 self._threads.remove(hand.thread)
                 _interrupt(hand.thread.ident)
         self.wake()
+
+    def _after(
+        self, seconds: float, hand: _Hand, call: Callable[..., Any], *args: Any
+    ) -> None:
+        """Call it if the task of that worker goes on for so long; with the lock."""
+        timer = threading.Timer(seconds, call, args)
+        timer.daemon = True
+        hand.timers.append(timer)
+        self._start(timer)
+
+    def _start(self, thread: threading.Thread) -> None:
+        self._threads = [one for one in self._threads if one.is_alive()]
+        thread.start()
+        self._threads.append(thread)
 
     def wait_ended(self) -> None:
         """See `Engine`."""
@@ -111,31 +150,32 @@ class Threads(Engine):
         hand.thread = threading.Thread(
             target=self._live, args=(hand,), name=hand.name, daemon=True
         )
+        self._start(hand.thread)
         self._hands.append(hand)
-        self._threads.append(hand.thread)
-        hand.thread.start()
 
     def _live(self, hand: _Hand) -> None:
-        with suppress(Interrupted):  # then it is lost, and nobody waits for it
-            _current.engine = self
-            if self._initialize(hand):
-                while (future := self._next(hand)) is not None:
-                    self._run(hand, future)
-                    del future
-        with self._work, suppress(ValueError):
-            self._hands.remove(hand)
-        self.wake()
+        try:
+            with suppress(Interrupted):  # then it is lost, and nobody waits for it
+                _current.engine = self
+                if self._initialize(hand):
+                    while (future := self._next(hand)) is not None:
+                        self._run(hand, future)
+                        del future
+        finally:  # a callback may raise what is no Exception
+            while self.lock._is_owned():  # type: ignore[attr-defined]
+                # It was interrupted between taking the lock and the block of `with`.
+                self.lock.release()
+            with self._work, suppress(ValueError):
+                self._hands.remove(hand)
+            self.wake()
 
     def _initialize(self, hand: _Hand) -> bool:
         if self.setup.initializer is None:
             return True
         try:
             self.setup.initializer(*self.setup.initargs)
-        except Exception as exc:  # noqa: BLE001 (whatever it is, the pool is broken)
-            log.critical("the initializer of %s raised", hand.name, exc_info=True)
-            error = BrokenPool(f"the initializer of {hand.name!r} raised: {exc!r}")
-            error.__cause__ = exc
-            self.break_(error)
+        except BaseException as exc:  # noqa: BLE001 (then the pool is broken)
+            _break(self, hand.name, exc)
             return False
         return True
 
@@ -155,37 +195,42 @@ class Threads(Engine):
         return None
 
     def _run(self, hand: _Hand, future: Future[Any]) -> None:
-        timer = None
-        if future.limit is not None:
-            timer = threading.Timer(future.limit, self.expire, (future,))
-            timer.daemon = True
-            timer.start()
         call: Call | None = future.parcel
         settle: Callable[[], object] | None = None
         try:
+            if future.limit is not None:
+                with self._work:
+                    self._after(future.limit, hand, self.expire, future)
             if call is not None:
                 settle = partial(self.finish, future, _call(hand, call))
         except trio.Cancelled:
             settle = partial(self.cancel, future)
-        except Interrupted:
+        except Interrupted as exc:
             if hand.lost:
                 raise
+            settle = partial(self.fail, future, exc)
         except BaseException as exc:  # noqa: BLE001 (it is the future's)
             settle = partial(self.fail, future, exc)
         finally:
             del call
-            if timer is not None:
-                timer.cancel()
         with self._work:
+            timers, hand.timers = hand.timers, []
             hand.task = hand.cancel = None
             if hand.lost:
                 return
+        for timer in timers:
+            timer.cancel()
         if settle is not None:
             settle()
 
 
 class Inline(Engine):
     """No worker at all: `submit` itself runs the task."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self._first = threading.RLock()
+        self._initialized = False
 
     def pack(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -197,24 +242,65 @@ class Inline(Engine):
         """See `Engine`."""
         return []
 
+    def why_not_wait(self) -> str:
+        """See `Owner.why_not_wait`."""
+        return _why_not_wait(self) or super().why_not_wait()
+
     def stop(self, future: Future[Any]) -> None:
         """See `Engine`; its own thread is the one that would be stopped."""
 
     def wake(self) -> None:
         """See `Engine`."""
+        outer = getattr(_current, "engine", None)
+        _current.engine = self
+        try:
+            if self.pending and self._initialize():
+                self._run()
+        finally:
+            _current.engine = outer
+        with self.lock:
+            if self.closed and not self.pending and not self.placed:
+                self.ended.set()
+
+    def _initialize(self) -> bool:
+        with self._first:
+            if self._initialized or self.setup.initializer is None:
+                return True
+            self._initialized = True  # also for tasks that it submits itself
+            try:
+                self.setup.initializer(*self.setup.initargs)
+            except Exception as exc:  # noqa: BLE001 (then the pool is broken)
+                _break(self, "caller", exc)
+                return False
+            return True
+
+    def _run(self) -> None:
         with self.lock:
             future = self.next_pending("caller")
-            if self.closed and future is None:
-                self.ended.set()
-        if future is None:
+            call: Call | None = None if future is None else future.parcel
+        if future is None or call is None:
             return
-        call: Call = future.parcel
         try:
             result = _call(_Hand("caller"), call)
-        except Exception as exc:  # noqa: BLE001 (it is the future's)
+        except BaseException as exc:
             self.fail(future, exc)
+            if isinstance(exc, KeyboardInterrupt | trio.Cancelled):
+                raise  # the caller's own
         else:
             self.finish(future, result)
+
+
+def _why_not_wait(engine: Engine) -> str:
+    if getattr(_current, "engine", None) is not engine:
+        return ""
+    return NESTED.format(who="a worker", hint="")
+
+
+def _break(engine: Engine, name: str, cause: BaseException) -> None:
+    log.critical("the initializer of %s raised", name, exc_info=cause)
+    error = BrokenPool(f"the initializer of {name!r} raised: {cause!r}")
+    error.__cause__ = cause
+    engine.break_(error)
 
 
 def _call(hand: _Hand, call: Call) -> Any:

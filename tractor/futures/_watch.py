@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol, TextIO
 
 from tractor._exceptions import TractorError
 from tractor.futures._engine import Engine, OnError
+from tractor.futures._errors import NestedWait
 from tractor.futures._future import Future
 
 BAR: Final = 30  # characters
@@ -58,15 +59,24 @@ class Watch:
     def wait_all(self, *, raise_on_error: bool) -> None:
         """See `Executor.wait_all`."""
         engine = self._engine
+        left = self.unsettled()
+        if left and (why := engine.why_not_wait()):
+            raise NestedWait(why)
+
+        def are_done() -> bool:
+            while left and left[-1].done():
+                left.pop()
+            return not left
+
         with engine.changed:
-            engine.changed.wait_for(self.is_idle)
+            engine.changed.wait_for(are_done)
         if raise_on_error:
             self.raise_failed()
 
-    def is_idle(self) -> bool:
-        """Whether there is nothing to wait for."""
-        counts = self._engine.counts
-        return not counts["queued"] and not counts["placed"]
+    def unsettled(self) -> list[Future[Any]]:
+        """What there is to wait for."""
+        with self._engine.lock:
+            return list(self._engine.unsettled.values())
 
     def raise_failed(self) -> None:
         """Raise the errors of what failed, if anything did.
@@ -74,11 +84,11 @@ class Watch:
         Raises:
             TasksFailed: Something did.
         """
-        failed = self.failed()
+        failed = [one for one in self.failed() if one.done()]
         if not failed:
             return
         found = [(one.name, one.exception(0)) for one in failed]
-        lines = [f"{name}: {error}" for name, error in found]
+        lines = [f"{name}: {_text(error)}" for name, error in found]
         text = "\n".join([f"{len(failed)} task(s) failed:", *lines])
         raise TasksFailed(text, [_plain(error) for _, error in found])
 
@@ -263,7 +273,14 @@ def _as_dict(one: Future[Any]) -> dict[str, Any]:
 
 def _message(one: Future[Any]) -> str:
     error = one.exception(0) if one.done() else None
-    return f"{type(error).__name__}: {error}" if error is not None else ""
+    return f"{type(error).__name__}: {_text(error)}" if error is not None else ""
+
+
+def _text(error: BaseException | None) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 (of the program, which may do anything)
+        return "<no text>"
 
 
 def _plain(error: BaseException | None) -> Exception:

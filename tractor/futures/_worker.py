@@ -28,6 +28,7 @@ log: Final = get_logger("futures")
 
 BATCH: Final = 256 * 1024  # bytes of outcomes that are sent together
 SLACK: Final = 4096  # bytes of a frame that are not payload
+MERCY: Final = 0.02  # seconds for a task that shall be stopped to end by itself
 
 type Job = list[Any]  # number, path, data
 type Answer = tuple[int, Kind, bytes]
@@ -62,7 +63,7 @@ async def serve(
         async with ctx.open_stream() as stream:
             nursery.start_soon(worker.answer, stream)
             async for order in stream:
-                worker.obey(order)
+                worker.obey(order, nursery)
         nursery.cancel_scope.cancel()
 
 
@@ -81,43 +82,62 @@ class _Worker:
         self._told = False
         self._sent = threading.Event()  # nothing is left to be sent
         self._busy = 0.0  # seconds that the jobs since the last answer took
+        self._turn = threading.Lock()  # who says what runs next
         self._current = 0
+        self._halted = False  # nothing runs next: this worker is to be ended
         self._scope: trio.CancelScope | None = None  # of the async function that runs
 
     # -- in the loop -------------------------------------------------------------------
 
-    def obey(self, order: list[Any]) -> None:
+    def obey(self, order: list[Any], nursery: trio.Nursery) -> None:
         """Do what the pool asks."""
         kind, content = order
         if kind == "run":
-            self._jobs.extend(content)
-            for _ in content:
-                self._bell.put(True)
+            self._add(content)
         elif kind == "back":
             self._give_back(set(content))
         else:
-            self._stop(content)
+            self._stop(content, nursery)
+
+    def _add(self, jobs: list[Job]) -> None:
+        self._jobs.extend(jobs)
+        for _ in jobs:
+            self._bell.put(True)
 
     def _give_back(self, wanted: set[int]) -> None:
         """Return the jobs that nobody has begun."""
-        found = []
-        for job in list(self._jobs):
-            if job[0] in wanted:
-                with suppress(ValueError):  # the runner was faster
-                    self._jobs.remove(job)
-                    found.append(job[0])
+        with self._turn:
+            taken = [job for job in self._jobs if job[0] in wanted]
+            for job in taken:
+                self._jobs.remove(job)
+        found = [job[0] for job in taken]
         self._returned.append(["back", found])
         self._ring()
 
-    def _stop(self, number: int) -> None:
+    def _stop(self, number: int, nursery: trio.Nursery) -> None:
         """End one job; if that takes the end of the worker, say so."""
         self._give_back({number})
-        if number != self._current:
-            return
+        if number == self._current and not self._cancel():
+            nursery.start_soon(self._halt, number)
+
+    def _cancel(self) -> bool:
+        """Cancel the async function that runs; false if there is none."""
         if self._scope is not None:
             self._scope.cancel(reason="the task was cancelled")
-        else:
-            self._returned.append(["stuck", number])
+        return self._scope is not None
+
+    async def _halt(self, number: int) -> None:
+        """Say that this job ends with the worker, which begins no other one.
+
+        Else the end of the worker would hit the job after it, where it ends in time.
+        """
+        await trio.sleep(MERCY)
+        with self._turn:
+            if number != self._current or self._cancel():
+                return
+            self._halted = True
+        self._returned.append(["stuck", number])
+        self._ring()
 
     async def run_in_thread(self) -> None:
         """Let the runner run, until the task around it is cancelled."""
@@ -133,7 +153,7 @@ class _Worker:
 
     async def initialize(self, job: Job) -> None:
         """Run the initializer in the runner's thread, and raise what it raises."""
-        self.obey(["run", [job]])
+        self._add([job])
         while not self._answers:
             await self._news.wait()
             self._news = trio.Event()
@@ -163,7 +183,9 @@ class _Worker:
                     size += len(data)
                 busy, self._busy = self._busy, 0.0
                 await stream.send(["done", batch, busy / len(batch)])
-            self._sent.set()
+            with self._turn:
+                if not self._answers:
+                    self._sent.set()
 
     def _ring(self) -> None:
         self._told = False
@@ -173,25 +195,31 @@ class _Worker:
 
     def _run(self) -> None:
         while self._bell.get():
-            try:
+            with self._turn:
+                if not self._jobs:
+                    continue  # it was taken back
                 job = self._jobs.popleft()
-            except IndexError:
-                continue  # it was taken back
+                self._current = job[0]
             self._run_one(job)
+            if self._halted:
+                return
             del job
 
     def _run_one(self, job: Job) -> None:
         number, path, data = job
-        self._current = number
         self._journal.begin(number)
         began = time.perf_counter()
         kind, data = self._outcome(path, data)
-        self._current = 0
+        with self._turn:
+            self._current = 0
+            if self._halted:
+                return  # its outcome is known, and nobody waits for this one
         self._busy += time.perf_counter() - began
         noted = self._journal.end(number, kind, data)
-        if not noted:
-            self._sent.clear()
-        self._answers.append((number, kind, data))
+        with self._turn:
+            if not noted:
+                self._sent.clear()
+            self._answers.append((number, kind, data))
         if not self._told:
             self._told = True
             with suppress(trio.RunFinishedError):

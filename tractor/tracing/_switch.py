@@ -4,8 +4,10 @@ An actor tells its children over their links: those that run, when tracing begin
 each later one as soon as it is ready, ahead of every other call. They tell theirs.
 """
 
+import _interpreters
 import atexit
 import os
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +30,7 @@ class _Slot:
 
     tracer: Tracer | None = None
     subscription: ExitStack = ExitStack()
+    loop: trio.lowlevel.TrioToken | None = None  # of the actor, if it was seen
 
 
 slot: Final = _Slot()
@@ -40,7 +43,8 @@ def enable_tracing(path: str | os.PathLike[str] | None = None) -> Path:
     """Trace this actor and all below it from now on, those that run already included.
 
     It may be called before there is an actor. In a running tree call it in the loop of
-    the actor, or else only actors that start later are traced.
+    the actor: in another thread, and where nothing was traced before, only actors that
+    start later are traced; the others hear of it a moment later.
 
     Args:
         path: The file, which is made new; ``tractor-trace-PID.jsonl`` in the current
@@ -145,14 +149,19 @@ def begin(session: Session, file: TraceFile, *, pinned: bool = False) -> None:
     """Subscribe, and tell the children that run."""
 
     def tell(child: Peer) -> None:
+        _here()  # for the end, which may be in another thread
         post(child, VERBS, "follow", session.path, session.key, session.epoch)
 
     tracer = Tracer(session, file, pinned=pinned, on_ready=tell)
     slot.tracer = tracer
     slot.subscription.enter_context(hub.subscribed(tracer.on_event))
     atexit.register(end)
-    for child in _children():
-        tell(child)
+
+    def tell_all() -> None:
+        for child in _children():
+            tell(child)
+
+    tell_all() if _here() else _in_loop(tell_all)
 
 
 def end(seconds: float = END_TIMEOUT) -> list[PostedCall]:
@@ -170,7 +179,15 @@ def end(seconds: float = END_TIMEOUT) -> list[PostedCall]:
         return []
     slot.subscription.close()
     key = tracer.session.key
-    told = [post(child, VERBS, "stop", key, seconds) for child in _children()]
+
+    def tell_all() -> list[PostedCall]:
+        return [post(child, VERBS, "stop", key, seconds) for child in _children()]
+
+    told: list[PostedCall] = []
+    if _here():
+        told = tell_all()
+    else:
+        _in_loop(tell_all)
     with suppress(OSError):
         tracer.end()
     return told
@@ -184,10 +201,43 @@ async def wait_ended(told: list[PostedCall], seconds: float) -> None:
                 await call.wait()
 
 
+def _here() -> bool:
+    """Whether this is the loop of the actor, which is remembered for other threads."""
+    actor = maybe_actor()
+    if actor is None or not trio.lowlevel.in_trio_run() or not actor.runs_here:
+        return False
+    slot.loop = trio.lowlevel.current_trio_token()
+    return True
+
+
+def _in_loop(call: Callable[[], object]) -> None:
+    """Have it called there soon, if it is known and runs."""
+    if slot.loop is not None:
+        try:
+            slot.loop.run_sync_soon(call)
+        except trio.RunFinishedError:
+            slot.loop = None
+
+
+def _forget() -> None:
+    """This is the child of a fork: no actor of the tree, it writes nothing to a trace.
+
+    Else what was open before would be written by both.
+    """
+    atexit.unregister(end)
+    slot.tracer = slot.loop = None
+    slot.subscription.close()
+
+
+# For good, so not in sub-interpreters, which cannot fork and come and go.
+if _interpreters.get_current()[0] == _interpreters.get_main()[0]:
+    os.register_at_fork(after_in_child=_forget)
+
+
 def _children() -> list[Peer]:
     """Of the actor whose loop this is, those that are ready."""
     actor = maybe_actor()
-    if actor is None or not trio.lowlevel.in_trio_run() or not actor.runs_here:
+    if actor is None or not _here():
         return []
     return [
         peer

@@ -316,22 +316,18 @@ class Tracer:
     # -- pools -------------------------------------------------------------------------
 
     def _on_pool_task(self, event: Event, at: int) -> None:
-        number, name = event.data["task_id"], event.data["name"]
-        self.open("pool", name, at, {}, task_id=self._pool_id(number))
+        self.open("pool", event.data["name"], at, {}, task_id=pool_task_id(event))
 
     def _on_pool_task_placed(self, event: Event, at: int) -> None:
-        span = self.opened.get(self._pool_id(event.data["task_id"]))
+        span = self.opened.get(pool_task_id(event))
         if span is not None:
             span.data["worker"] = event.data["worker"]
             span.data["queued_ns"] = at - span.start_ns
 
     def _on_pool_task_finished(self, event: Event, at: int) -> None:
-        span = self.opened.get(self._pool_id(event.data["task_id"]))
+        span = self.opened.get(pool_task_id(event))
         if span is not None:
             self.close(span, at, _POOL_OUTCOMES.get(event.data["outcome"], "failed"))
-
-    def _pool_id(self, number: object) -> str:
-        return f"{own_aid().uuid[:ID] or os.getpid()}-pool-{number}"
 
 
 _POOL_OUTCOMES: Final[dict[str, Outcome]] = {"done": "ok", "cancelled": "cancelled"}
@@ -346,6 +342,11 @@ def own_aid() -> Aid:
 def call_id(caller: str, callee: str, cid: int) -> str:
     """What both ends of a call know it by."""
     return f"{caller[:ID]}>{callee[:ID]}:{cid}"
+
+
+def pool_task_id(event: Event) -> str:
+    """Of the task that it is about; pools outlive actors, and so it is theirs."""
+    return f"{event.aid.uuid[:ID]}-pool-{event.data['task_id']}"
 
 
 def outcome_of(error: BaseException | ErrorInfo | None) -> Outcome:

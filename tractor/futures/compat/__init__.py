@@ -1,11 +1,13 @@
 """The names of `concurrent.futures`, with pools of actors behind them.
 
 ``from tractor.futures.compat import ProcessPoolExecutor`` is the only change that a
-program needs. Calls are pickled, as there. With ``TRACTOR_COMPAT_MODE=passthrough`` in
-the environment the names are those of the standard library again.
+program needs. Calls are pickled, as there. What has no meaning for actors is taken, and
+a warning says that it is of no effect. With ``TRACTOR_COMPAT_MODE=passthrough`` in the
+environment the names are those of the standard library again.
 """
 
 import os
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ALL_COMPLETED as ALL_COMPLETED
 from concurrent.futures import FIRST_COMPLETED as FIRST_COMPLETED
@@ -32,17 +34,16 @@ class _Flavored(_Executor):
     def __init__(
         self,
         max_workers: int | None = None,
-        *,
+        thread_name_prefix: str = "",
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
-        name: str | None = None,
     ) -> None:
         super().__init__(
             max_workers,
             flavor=self._flavor,
             initializer=initializer,
             initargs=initargs,
-            name=name,
+            name=thread_name_prefix or None,
             serializer="pickle",
         )
 
@@ -52,6 +53,22 @@ class ProcessPoolExecutor(_Flavored):
 
     _flavor = "processes"
 
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        mp_context: Any = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        *,
+        max_tasks_per_child: int | None = None,
+    ) -> None:
+        given = {"mp_context": mp_context, "max_tasks_per_child": max_tasks_per_child}
+        for name, value in given.items():
+            if value is not None:
+                msg = f"{name}= is of no effect: workers are actors, kept until the end"
+                warnings.warn(msg, RuntimeWarning, stacklevel=2)
+        super().__init__(max_workers, initializer=initializer, initargs=initargs)
+
 
 class InterpreterPoolExecutor(_Flavored):
     """Likewise, with actors in sub-interpreters."""
@@ -60,23 +77,9 @@ class InterpreterPoolExecutor(_Flavored):
 
 
 class ThreadPoolExecutor(_Flavored):
-    """Likewise, with threads; it has a `thread_name_prefix`, too."""
+    """Likewise, with threads."""
 
     _flavor = "threads"
-
-    def __init__(
-        self,
-        max_workers: int | None = None,
-        thread_name_prefix: str = "",
-        initializer: Callable[..., object] | None = None,
-        initargs: tuple[Any, ...] = (),
-    ) -> None:
-        super().__init__(
-            max_workers,
-            initializer=initializer,
-            initargs=initargs,
-            name=thread_name_prefix or None,
-        )
 
 
 if os.environ.get(MODE_VARIABLE, "").lower() in PASS:

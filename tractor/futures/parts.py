@@ -1,0 +1,11 @@
+"""What `tractor.cowns` has in common with pools: for the package, not for programs."""
+
+from typing import Final
+
+from tractor.futures import _crew
+from tractor.futures._parcels import Kind, Packer, find, path_of
+from tractor.futures._placement import decide
+
+__all__ = ["Kind", "Packer", "decide", "find", "path_of", "program_modules"]
+
+program_modules: Final = _crew._program
