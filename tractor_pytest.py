@@ -75,7 +75,7 @@ OPTIONS: Final[dict[tuple[str, ...], dict[str, Any]]] = {
     },
     ("tpdb", "debug-mode"): {
         "action": "store_true",
-        "help": "tests open their trees in debug mode",
+        "help": "trees of tests are in debug mode: a crash opens a REPL",
     },
 }
 
@@ -338,6 +338,8 @@ def pytest_runtest_makereport(
 
 
 def _hang_after(item: pytest.Item) -> float:
+    if item.config.getoption("tractor_debug_mode"):
+        return 0.0  # a person takes the time that it takes
     if (marker := item.get_closest_marker("hang_after")) is not None:
         return _as_seconds(*marker.args, **marker.kwargs)
     option: float | None = item.config.getoption("tractor_hang_after")
@@ -374,6 +376,9 @@ def actor_tree() -> "Callable[[], ActorTree]":
 @pytest.hookimpl(optionalhook=True)
 def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool | None:
     """Have pytest-timeout, by a thread, show the actors before it ends the run."""
+    if item.config.getoption("tractor_debug_mode"):
+        item.cancel_timeout = lambda: None  # type: ignore[attr-defined]
+        return True
     if settings.method != "thread":
         return None
     timer = threading.Timer(settings.timeout, _on_timeout, (item, settings))

@@ -31,6 +31,7 @@ TOPICS: Final = (
     "scaling",
     "shm",
     "futures",
+    "cowns",
 )
 HERE: Final = Path(__file__).parent
 

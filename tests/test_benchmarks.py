@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Final
+from xml.etree import ElementTree
 
 import pytest
 
@@ -20,7 +21,7 @@ FOLDER: Final = ROOT / "benchmarks"
 TIMEOUT: Final = 100  # seconds; a safety net
 
 # Scripts with a form of their own.
-ALONE: Final = {"subint", "stress_subint", "hello", "run"}
+ALONE: Final = {"subint", "stress_subint", "hello", "run", "where", "plots"}
 
 # What runs here of each topic, by --only; the rest of it differs by sizes alone.
 LEAST: Final = {
@@ -39,6 +40,7 @@ LEAST: Final = {
     "scaling": "payload/1024 bytes",
     "shm": "64 KiB/memory attached",
     "futures": "64 tasks/Executor of processes",
+    "cowns": "one int/cowns",
 }
 
 
@@ -93,6 +95,44 @@ def test_what_is_asked_for_wrongly_is_refused() -> None:
         )
         assert (done.returncode, done.stdout) == (2, "")
         assert argv[-1] in done.stderr
+
+
+@pytest.mark.parametrize("what", ["call", "item"])
+def test_where_the_time_goes(what: str) -> None:
+    """A table of parts, whose figures add up, for both sides."""
+    done = subprocess.run(
+        [sys.executable, FOLDER / "where.py", what, "--times", "5000"],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines()]
+    figures = [[float(cell.strip("*")) for cell in row[1:]] for row in rows[2:-2]]
+    *parts, total = figures
+    assert len(parts) >= 2
+    for side in (0, 1):
+        assert sum(row[side] for row in parts) == pytest.approx(total[side], abs=1)
+
+
+def test_growth_is_drawn(tmp_path: Path) -> None:
+    """Of what `scaling.py` measured: a picture for a group, a line for a backend."""
+    result = tmp_path / "result.json"
+    options = ("--spawn-backend", "trio", "--only", "payload/")
+    done = measure("scaling", result, *options)
+    assert done.returncode == 0, done.stderr
+    subprocess.run(
+        [sys.executable, FOLDER / "plots.py", result, tmp_path],
+        check=True,
+        timeout=TIMEOUT,
+    )
+    assert [path.name for path in tmp_path.glob("*.svg")] == ["payload.svg"]
+    root = ElementTree.parse(tmp_path / "payload.svg").getroot()
+    lines = [each for each in root.iter() if each.get("fill") == "none"]
+    points = [each for each in root.iter() if each.tag.endswith("circle")]
+    sizes = {row["case"] for row in json.loads(result.read_text())["rows"]}
+    assert len(lines) == 1
+    assert len(points) == len(sizes)
 
 
 # -- The harness -----------------------------------------------------------------------

@@ -28,6 +28,23 @@ class Expected(NamedTuple):
 
 
 EXPECTED: Final = {
+    "asyncio_echo": Expected(
+        (
+            "answer: HELLO",
+            "answer: IS ANYBODY THERE?",
+            "heard: ['hello', 'is anybody there?']",
+            "the server is gone: True",
+        )
+    ),
+    "asyncio_http": Expected(
+        (
+            "left: ['welcome', 'none today']",
+            "right: ['an example']",
+            "missing: ('/nowhere', 404)",
+            "too slow, and cancelled: True",
+            "right still works: ['an example']",
+        )
+    ),
     "broadcast": Expected(
         (
             "reading 152 is 6.18: leave the house!",
@@ -43,6 +60,26 @@ EXPECTED: Final = {
             "the stubborn actor was gone after 2.",
         ),
         traits=("can_kill",),
+    ),
+    "cowns_bank": Expected(
+        (
+            "some of them refused: True",
+            "what audits saw: {500}",
+            "two accounts became one: True",
+            "caught: the vault is locked",
+            "in the end: 500",
+        )
+    ),
+    "cowns_flock": Expected(("frames: 30", "they flock: True")),
+    "cowns_philosophers": Expected(
+        (
+            "Arendt had 20 meals",
+            "Elisabeth had 20 meals",
+            "uses of each fork: [40, 40, 40, 40, 40]",
+        )
+    ),
+    "cowns_search": Expected(
+        ("round 1: 1.2500", "round 4:", "found: True", "somebody improved it: True")
     ),
     "daemon_and_result": Expected(
         (

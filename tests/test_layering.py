@@ -15,15 +15,19 @@ import pytest
 # it in this table, and itself.
 LAYERS: Final = (
     # In this one layer they may import those to the left, too.
-    (0, "_types _ending _exceptions _orders log _instrument trionics _proc _census"),
+    (
+        0,
+        "_late _types _ending _exceptions _orders log _instrument trionics _proc "
+        "_census _aio_errors _guest _loop",
+    ),
     (1, "msg"),
     (2, "interp ipc spawn"),
     (3, "runtime"),
     (4, "discovery"),
     (5, "_root _child"),
-    (6, "_cluster _daemon to_actor to_asyncio futures pinned cowns tracing"),
+    (6, "_cluster _daemon to_actor to_asyncio futures pinned tracing"),
     (6, "experimental"),
-    (7, "devx"),
+    (7, "devx cowns"),  # the latter builds on futures and pinned
     (8, "testing cli __init__"),  # the last one is what `import tractor` gives
     (9, "__main__"),
 )

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
+from importlib import import_module
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,7 @@ import trio
 
 from tractor._ending import leave
 from tractor._exceptions import FrameTooLarge, RemoteProtocolError, TransportClosed
+from tractor._loop import run_loop
 from tractor._types import Aid, ErrorInfo
 from tractor.ipc import BlockingLink, Channel, SocketTransport
 from tractor.log import get_console_log, get_logger
@@ -49,6 +51,7 @@ log = get_logger("child")
 STDERR: Final = 2
 # Loaded when one of them is called.
 VERBS: Final = ("tractor.discovery.verbs", "tractor.tracing.verbs")
+DEBUGGER: Final = "tractor.devx.debug"  # by name, since it is above
 BOOT_FAILED: Final = 1  # exit code; the parent has the error itself
 SHOWN: Final = 20  # running functions that a warning names
 
@@ -107,7 +110,14 @@ def run_actor(link: socket.socket, on_serving: Callable[[Actor], None]) -> int:
         if actor is None:
             return BOOT_FAILED
         try:
-            trio.run(_serve, actor, spec.parent, link, on_serving)
+            run_loop(
+                _serve,
+                actor,
+                spec.parent,
+                link,
+                on_serving,
+                infect_asyncio=spec.infect_asyncio,
+            )
         finally:
             release()
     return 0
@@ -119,7 +129,11 @@ def run_actor(link: socket.socket, on_serving: Callable[[Actor], None]) -> int:
 def _boot(boot: BlockingLink, spec: t.SpawnSpec) -> Actor | None:
     """Become what the spec says; `None` when that failed and was reported."""
     stage = "import"
+    debugger: Any = None
     try:
+        if spec.runtime_vars.debug_desk:
+            module = import_module(DEBUGGER)
+            debugger = module.make_child(spec.runtime_vars, spec.aid)
         boot.send(t.Stage(stage))
         exposure = _import(spec)
         stage = "ready"
@@ -129,7 +143,11 @@ def _boot(boot: BlockingLink, spec: t.SpawnSpec) -> Actor | None:
         actor.network_vars = spec.network
         actor.hold_name = partial(_hold_name, actor)
         claim(actor)
+        if debugger is not None:
+            module.attach_child(actor, debugger)
     except BaseException as exc:  # noqa: BLE001 (the parent raises it)
+        if debugger is not None:
+            debugger.disarm()
         error = box(_advised(exc), spec.aid.uid)
         with suppress(OSError):
             try:
@@ -216,6 +234,8 @@ async def _serve(
     )
     actor.parent = peer
     on_serving(actor)
+    if actor.hooks is not None:
+        actor.hooks.on_loop()
     async with actor.running_services():
         actor.add_peer(peer)
         actor.spawn(_follow_parent, actor, peer, name="watch of the parent")

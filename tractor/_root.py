@@ -5,7 +5,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from importlib import import_module
@@ -48,6 +55,9 @@ ARMED: Final = "tractor.devx.armed"
 TRACE_VARIABLE: Final = "TRACTOR_TRACE"
 TRACING: Final = "tractor.tracing"  # above, too
 
+DEBUG_VARIABLE: Final = "TRACTOR_DEBUG_MODE"
+DEBUGGER: Final = "tractor.devx.debug"  # likewise
+
 _NUMBERS: Final = ("max_frame", "boot_timeout", "max_children", "max_depth")
 
 
@@ -70,6 +80,9 @@ async def open_root_actor(  # noqa: PLR0913 (keyword options of the public inter
     secret: bytes | None = None,
     ssl_context: "ssl.SSLContext | Sequence[ssl.SSLContext] | None" = None,
     ensure_registry: bool = False,
+    debug_mode: bool | None = None,
+    maybe_enable_greenback: bool = False,
+    debug_filter: Callable[[BaseException], bool] | None = None,
 ) -> AsyncIterator[Actor]:
     """Run the root of a tree of actors around the block.
 
@@ -108,6 +121,13 @@ async def open_root_actor(  # noqa: PLR0913 (keyword options of the public inter
         ssl_context: For connections with other machines, which are always encrypted: a
             context of ``PROTOCOL_TLS_CLIENT``, one of ``PROTOCOL_TLS_SERVER``, or both.
         ensure_registry: Whether it is an error if another registrar answers.
+        debug_mode: Whether a crash opens a REPL, in any actor of the tree, and
+            ``breakpoint()`` and `pause` do. By default if the environment variable
+            ``TRACTOR_DEBUG_MODE`` is set.
+        maybe_enable_greenback: Whether ``breakpoint()`` lets the loop of its actor run
+            on while it waits for the terminal, if greenback is installed.
+        debug_filter: Says which errors of this actor are worth a REPL; by default all
+            but cancellations and what ends programs.
 
     Raises:
         RuntimeFailure: An actor runs in this interpreter already, or a child
@@ -146,7 +166,11 @@ async def open_root_actor(  # noqa: PLR0913 (keyword options of the public inter
         common_modules=common,
         enable_transports=options.transports,
     )
-    async with _running(actor, options):
+    debug = None
+    if bool(os.environ.get(DEBUG_VARIABLE)) if debug_mode is None else debug_mode:
+        attach = import_module(DEBUGGER).attach_root
+        debug = partial(attach, actor, debug_filter, maybe_enable_greenback)
+    async with _running(actor, options, debug):
         yield actor
 
 
@@ -195,7 +219,11 @@ async def open_nursery(**kwargs: Any) -> AsyncIterator[ActorNursery]:
 
 
 @asynccontextmanager
-async def _running(actor: Actor, options: "NetworkOptions") -> AsyncIterator[None]:
+async def _running(
+    actor: Actor,
+    options: "NetworkOptions",
+    debug: Callable[[], Awaitable[None]] | None,
+) -> AsyncIterator[None]:
     """Let `actor` be the one of this interpreter, with all that a root has."""
     from tractor.discovery import open_network  # local: no child needs it
 
@@ -208,10 +236,17 @@ async def _running(actor: Actor, options: "NetworkOptions") -> AsyncIterator[Non
         with actor.lifetime_stack, _on_ctrl_c(actor), _on_sigterm(actor) as terminated:
             if os.environ.get(TRACE_VARIABLE):
                 import_module(TRACING).trace_root(actor)
+            if debug is not None:
+                await debug()
             async with actor.running_services(), open_network(actor, options):
                 try:
                     with actor.cancel_scope:
-                        yield
+                        try:
+                            yield
+                        except BaseException as exc:
+                            if actor.hooks is not None:
+                                await actor.hooks.on_crash(exc)
+                            raise
                 finally:
                     await _end_tasks(actor)
         if terminated.is_set():
@@ -305,6 +340,8 @@ def _on_ctrl_c(actor: Actor) -> Iterator[None]:
 
     def handler(signum: int, frame: FrameType | None) -> None:
         nonlocal last
+        if actor.hooks is not None and actor.hooks.swallows_interrupt():
+            return
         now = time.monotonic()
         if now - last < actor.graces.bound:
             token.run_sync_soon(actor.lose_patience)

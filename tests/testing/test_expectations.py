@@ -179,20 +179,12 @@ def test_the_examples_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
         examples_dir()
 
 
-def test_a_debugger_is_there_if_a_tree_takes_the_option(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """And if what it is made of is installed; else there is a reason."""
-
-    def without() -> None: ...
-    def with_debugger(*, debug_mode: bool = False) -> None: ...
-
-    monkeypatch.setattr(testing._session, "open_root_actor", without)
-    assert "no debugger yet" in missing_debugger()
-    monkeypatch.setattr(testing._session, "open_root_actor", with_debugger)
+def test_a_debugger_needs_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one there is a reason why there is none."""
+    monkeypatch.setattr(testing._session, "find_terminal", lambda: "/dev/tty")
     assert missing_debugger() == ""
-    monkeypatch.setattr(testing._session, "find_spec", lambda _: None)
-    assert "tractor[debug]" in missing_debugger()
+    monkeypatch.setattr(testing._session, "find_terminal", lambda: None)
+    assert "no terminal" in missing_debugger()
 
 
 @pytest.mark.parametrize("hide", [True, False])

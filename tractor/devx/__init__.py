@@ -28,3 +28,13 @@ from tractor.devx._tree import TaskTree as TaskTree
 from tractor.devx._tree import actor_tree as actor_tree
 from tractor.devx._tree import task_tree as task_tree
 from tractor.devx._trees import find_trees as find_trees
+from tractor.devx.debug import BoxedMaybeException as BoxedMaybeException
+from tractor.devx.debug import DebugRequestError as DebugRequestError
+from tractor.devx.debug import acquire_debug_lock as acquire_debug_lock
+from tractor.devx.debug import breakpoint as breakpoint
+from tractor.devx.debug import maybe_open_crash_handler as maybe_open_crash_handler
+from tractor.devx.debug import maybe_wait_for_debugger as maybe_wait_for_debugger
+from tractor.devx.debug import open_crash_handler as open_crash_handler
+from tractor.devx.debug import pause as pause
+from tractor.devx.debug import pause_from_sync as pause_from_sync
+from tractor.devx.debug import post_mortem as post_mortem

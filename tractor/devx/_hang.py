@@ -3,6 +3,7 @@
 import atexit
 import inspect
 import threading
+import time
 from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import trio
 
 from tractor.devx._dump import Destination, dump_to_file
+from tractor.devx.debug import clocks_stood_still
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,7 +125,12 @@ class dump_on_hang:
         return watched  # type: ignore[return-value]
 
     def _watch(self, over: threading.Event, written: threading.Event) -> None:
-        if over.wait(min(self._seconds, threading.TIMEOUT_MAX)):
+        began = time.monotonic()
+        while not over.wait(min(self._seconds, threading.TIMEOUT_MAX)):
+            if not clocks_stood_still(began):
+                break  # else a person was in a debugger
+            began = time.monotonic()
+        else:
             return
         thread = threading.current_thread()
 

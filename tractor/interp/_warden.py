@@ -19,9 +19,8 @@ from inspect import CO_COROUTINE
 from types import FrameType
 from typing import Final
 
-import trio
-
 from tractor._exceptions import Interrupted
+from tractor._loop import run_loop
 from tractor._orders import CANCEL, CUT_OFF, INSIST
 
 SOON: Final = 0.02  # seconds to find that out, before its loop is interrupted
@@ -171,12 +170,12 @@ class Warden:
 
 
 def _running_task(frame: FrameType | None) -> tuple[bool, FrameType | None]:
-    """Whether that stack is of trio's own code, and else the task that runs, if any."""
+    """Whether that stack is of a loop's own code, else the task that runs, if any."""
     task = None
     while frame is not None:
         if frame.f_code.co_flags & CO_COROUTINE:
             task = frame
-        if frame.f_code is trio.run.__code__:
+        if frame.f_code is run_loop.__code__:
             return task is None, task
         frame = frame.f_back
     return False, None

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeIs
 import msgspec
 import trio
 
-from tractor import _exceptions
+from tractor import _aio_errors, _exceptions
 from tractor._exceptions import ContextCancelled, RemoteActorError
 from tractor._types import ErrorInfo, Uid
 
@@ -37,7 +37,7 @@ _HIDDEN: Final = (
     *("errno", "strerror", "filename", "filename2", "name", "path"),
     *("source", "source_task", "reason"),
 )
-_MODULES: Final = (builtins, _exceptions, trio)
+_MODULES: Final = (builtins, _exceptions, _aio_errors, trio)
 _PLAIN: Final = (type(None), bool, int, float, str, bytes)
 _registered: Final[dict[str, type[BaseException]]] = {}
 

@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 
 from tractor._types import Aid, ErrorInfo, Graces, Uid
 
-PROTOCOL_VERSION: Final = 2
+PROTOCOL_VERSION: Final = 3
 """Changes with every change of a record; peers of different versions do not talk."""
 
 MAX_FRAME: Final = 16 * 1024 * 1024  # bytes; architecture §5
@@ -32,6 +32,8 @@ class RuntimeVars(Struct, frozen=True, kw_only=True):
         enable_transports: Transports that its listeners may use.
         loglevel: Level of the `tractor` logger; `None` leaves it alone.
         debug_mode: Whether a crash opens a REPL.
+        debug_desk: Where the terminal is asked for; empty where there is no debugger.
+        debug_greenback: Whether sync code may wait for it while the loop runs on.
         graces: Seconds for each rung of the ladder.
         max_frame: Largest message in bytes.
         boot_timeout: Seconds from spawn to ready.
@@ -46,6 +48,8 @@ class RuntimeVars(Struct, frozen=True, kw_only=True):
     enable_transports: tuple[str, ...] = ("uds",)
     loglevel: str | None = None
     debug_mode: bool = False
+    debug_desk: str = ""
+    debug_greenback: bool = False
     graces: Graces = Graces()
     max_frame: int = MAX_FRAME
     boot_timeout: float = 20.0
@@ -101,6 +105,7 @@ class SpawnSpec(Record, frozen=True, tag=0):
     argv: list[bytes]
     depth: int = 1  # the root's is 0
     network: NetworkVars | None = None
+    infect_asyncio: bool = False
 
 
 class Stage(Record, frozen=True, tag=1):

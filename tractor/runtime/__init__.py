@@ -1,5 +1,8 @@
 """The actor runtime: identity, calling, serving, supervision."""
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+from tractor._late import late_names as _late_names
 from tractor.runtime._actor import Actor as Actor
 from tractor.runtime._calls import PostedCall as PostedCall
 from tractor.runtime._calls import post as post
@@ -14,12 +17,6 @@ from tractor.runtime._exposure import check_modules as check_modules
 from tractor.runtime._exposure import main_origin as main_origin
 from tractor.runtime._exposure import path_of as path_of
 from tractor.runtime._flow import StreamStatistics as StreamStatistics
-from tractor.runtime._heartbeat import Heartbeat as Heartbeat
-from tractor.runtime._heartbeat import open_heartbeat as open_heartbeat
-from tractor.runtime._monitor import Down as Down
-from tractor.runtime._monitor import monitor as monitor
-from tractor.runtime._nursery import ActorNursery as ActorNursery
-from tractor.runtime._nursery import open_actor_nursery as open_actor_nursery
 from tractor.runtime._peer import Peer as Peer
 from tractor.runtime._portal import Portal as Portal
 from tractor.runtime._state import claim as claim
@@ -31,6 +28,32 @@ from tractor.runtime._state import orphans as orphans
 from tractor.runtime._state import release as release
 from tractor.runtime._state import set_replaying as set_replaying
 from tractor.runtime._stream import MsgStream as MsgStream
-from tractor.runtime._supervised import ChildInfo as ChildInfo
-from tractor.runtime._supervisor import Supervisor as Supervisor
-from tractor.runtime._supervisor import open_supervisor as open_supervisor
+
+if _TYPE_CHECKING:
+    from tractor.runtime._heartbeat import Heartbeat as Heartbeat
+    from tractor.runtime._heartbeat import open_heartbeat as open_heartbeat
+    from tractor.runtime._monitor import Down as Down
+    from tractor.runtime._monitor import monitor as monitor
+    from tractor.runtime._nursery import ActorNursery as ActorNursery
+    from tractor.runtime._nursery import open_actor_nursery as open_actor_nursery
+    from tractor.runtime._supervised import ChildInfo as ChildInfo
+    from tractor.runtime._supervisor import Supervisor as Supervisor
+    from tractor.runtime._supervisor import open_supervisor as open_supervisor
+
+_LATE = {
+    "ActorNursery": "tractor.runtime._nursery",
+    "open_actor_nursery": "tractor.runtime._nursery",
+    "Heartbeat": "tractor.runtime._heartbeat",
+    "open_heartbeat": "tractor.runtime._heartbeat",
+    "Down": "tractor.runtime._monitor",
+    "monitor": "tractor.runtime._monitor",
+    "ChildInfo": "tractor.runtime._supervised",
+    "Supervisor": "tractor.runtime._supervisor",
+    "open_supervisor": "tractor.runtime._supervisor",
+}
+
+__getattr__ = _late_names(__name__, _LATE)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE})

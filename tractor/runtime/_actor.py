@@ -4,6 +4,7 @@ What the runtime does in the background are its *services*; see `Services`.
 """
 
 import math
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
@@ -32,6 +33,7 @@ from tractor.spawn import Lifeline, own_gil, terminate_hosted
 
 if TYPE_CHECKING:
     from tractor.runtime._network import Network
+    from tractor.runtime.hooks import Hooks
 
 log = get_logger("actor")
 
@@ -53,6 +55,7 @@ class Actor:
             where there are none.
         hold_name: Keeps a name for one actor during a block, in the whole tree;
             `None` where there is no registrar.
+        hooks: What is asked at certain points; `None` where nothing is.
         deadline: trio time at which whoever asked it to stop cuts it off.
         cancel_caller: uid of whoever asked it to stop; `None` while nobody has.
         children: How many it has, of all its nurseries.
@@ -83,6 +86,7 @@ class Actor:
         self.peers: list[Peer] = []
         self.network_vars: NetworkVars | None = None
         self.hold_name: Callable[[str], AbstractAsyncContextManager[None]] | None = None
+        self.hooks: Hooks | None = None
         self.settled = trio.Event()  # set when it runs, or never will
         self.released = trio.Event()  # set when another may take its place
         self.children = 0
@@ -135,6 +139,11 @@ class Actor:
         False only in an actor of the backend `subint_legacy`.
         """
         return own_gil()
+
+    def is_infected_aio(self) -> bool:
+        """Whether tasks of asyncio can run here, as `tractor.to_asyncio` needs it."""
+        asyncio: Any = sys.modules.get("asyncio")
+        return asyncio is not None and asyncio._get_running_loop() is not None
 
     @property
     def graces(self) -> Graces:
@@ -237,6 +246,14 @@ class Actor:
         if self._lifeline is not None:
             self._lifeline.close()
         terminate_hosted()
+
+    async def stood_still(self, since: float) -> bool:
+        """Wait until clocks run; whether they stood still since then.
+
+        They do while a person looks into an actor of the tree. `since` is as
+        `time.monotonic` says it.
+        """
+        return self.hooks is not None and await self.hooks.stood_still(since)
 
     async def wait_tasks(self) -> None:
         """Wait until no function runs here for anybody."""

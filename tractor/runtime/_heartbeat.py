@@ -6,6 +6,7 @@ interval means that the process is stopped (SIGSTOP, a debugger, a frozen contai
 starved, or held by code that does not give the loop back.
 """
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final, Literal
@@ -137,6 +138,7 @@ class _Pulse:
         self.beat = Heartbeat(portal)
         self.scope = trio.CancelScope()
         self._portal = portal
+        self._actor = current_actor()
         self._interval = interval
         self._on_change = on_change
 
@@ -154,13 +156,17 @@ class _Pulse:
     @trio.lowlevel.enable_ki_protection
     async def _ping_for_ever(self) -> None:
         while True:
-            sent = trio.current_time()
+            sent, began = trio.current_time(), time.monotonic()
             try:
                 answer = self._portal.ping()
             except TransportClosed:
                 return
             with trio.move_on_after(self._interval):
                 await answer.wait()
+            while not answer.is_set() and await self._actor.stood_still(began):
+                began = time.monotonic()
+                with trio.move_on_after(self._interval):
+                    await answer.wait()
             for _ in range(LOOK):
                 await trio.lowlevel.checkpoint()
             if not answer.is_set():

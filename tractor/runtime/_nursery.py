@@ -76,8 +76,10 @@ class ActorNursery:
         start_method: str | None = None,
         loglevel: str | None = None,
         inherit_parent_main: bool = True,
+        infect_asyncio: bool = False,
         proc_kwargs: dict[str, Any] | None = None,
         unique: bool = False,
+        debug_mode: bool | None = None,
     ) -> Portal:
         """Start an actor that serves calls until it is cancelled.
 
@@ -90,9 +92,12 @@ class ActorNursery:
             loglevel: Level of its `tractor` logger; by default this actor's.
             inherit_parent_main: Whether functions of the program's main module work
                 in it.
+            infect_asyncio: Whether `tractor.to_asyncio` works in it.
             proc_kwargs: Options for the mechanism underneath; for processes, keyword
                 arguments of `subprocess.Popen`.
             unique: Whether it is an error if an actor of that name is registered.
+            debug_mode: Whether a crash opens a REPL, in it and below; by default as
+                here. Of use in a tree that is in debug mode.
 
         Returns:
             A portal, once the actor is ready.
@@ -111,8 +116,15 @@ class ActorNursery:
         """
         modules = check_modules(enable_modules)
         spec = self._make_spec(
-            name, modules, loglevel, inherit_main=inherit_parent_main
+            name,
+            modules,
+            loglevel,
+            inherit_main=inherit_parent_main,
+            infect_asyncio=infect_asyncio,
         )
+        if debug_mode is not None:
+            changed = replace(spec.runtime_vars, debug_mode=debug_mode)
+            spec = replace(spec, runtime_vars=changed)
         if not unique:
             return await self._start(spec, start_method, proc_kwargs, None)
         if self._actor.hold_name is None:
@@ -121,7 +133,7 @@ class ActorNursery:
         async with self._actor.hold_name(name):
             return await self._start(spec, start_method, proc_kwargs, None)
 
-    async def run_in_actor(
+    async def run_in_actor(  # noqa: PLR0913 (keyword options of the public interface)
         self,
         fn: Callable[..., Awaitable[Any]],
         /,
@@ -130,6 +142,7 @@ class ActorNursery:
         enable_modules: Iterable[str] = (),
         start_method: str | None = None,
         loglevel: str | None = None,
+        infect_asyncio: bool = False,
         proc_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> Portal:
@@ -144,6 +157,7 @@ class ActorNursery:
             enable_modules: Modules to serve beside that of `fn`.
             start_method: As for `start_actor`.
             loglevel: As for `start_actor`.
+            infect_asyncio: As for `start_actor`.
             proc_kwargs: As for `start_actor`.
             **kwargs: Arguments of `fn`, as msgpack.
 
@@ -160,7 +174,13 @@ class ActorNursery:
         ns, func = path_of(fn)
         ANY.encode(kwargs, f"an argument of '{ns}.{func}'")
         modules = check_modules([ns, *enable_modules])
-        spec = self._make_spec(name or func, modules, loglevel, inherit_main=True)
+        spec = self._make_spec(
+            name or func,
+            modules,
+            loglevel,
+            inherit_main=True,
+            infect_asyncio=infect_asyncio,
+        )
         main = MainTask(ns, func, kwargs, call_types(fn).result)
         return await self._start(spec, start_method, proc_kwargs, main)
 
@@ -198,7 +218,13 @@ class ActorNursery:
             raise ValueError(msg)
 
     def _make_spec(
-        self, name: str, modules: list[str], loglevel: str | None, *, inherit_main: bool
+        self,
+        name: str,
+        modules: list[str],
+        loglevel: str | None,
+        *,
+        inherit_main: bool,
+        infect_asyncio: bool,
     ) -> t.SpawnSpec:
         self.check_name(name)
         actor = self._actor
@@ -217,6 +243,7 @@ class ActorNursery:
             argv=[os.fsencode(arg) for arg in sys.argv],
             depth=actor.depth + 1,
             network=actor.network_vars,
+            infect_asyncio=infect_asyncio,
         )
 
     # Ctrl-C between the start of a child and its entry here would lose it.

@@ -38,6 +38,7 @@ from tractor.trionics import masked_error
 
 if TYPE_CHECKING:
     from tractor.runtime._context import Context
+    from tractor.runtime.hooks import Hooks
 
 log = get_logger("rpc")
 
@@ -63,6 +64,11 @@ class Host(Protocol):
     @property
     def graces(self) -> Graces:
         """Seconds for each rung of the ladder."""
+        ...
+
+    @property
+    def hooks(self) -> "Hooks | None":
+        """What is asked at certain points, if anything is."""
         ...
 
     def spawn(self, fn: Callable[..., Any], *args: Any, name: str) -> None:
@@ -252,7 +258,9 @@ class Server:
             with mine as scope:
                 invocation.begin(scope)
                 try:
-                    payload = await self._call(invocation, scope)
+                    watched = self.host.hooks is not None
+                    call = self._call_watched if watched else self._call
+                    payload = await call(invocation, scope)
                     if isinstance(payload, Bulk):
                         payload, invocation.body = payload
                     return t.Return(cid, payload)
@@ -295,6 +303,16 @@ class Server:
         if (bulk := ANY.as_bulk(result)) is not None:
             return bulk
         return ANY.encode(result, result_of(start.ns, start.func))
+
+    async def _call_watched(
+        self, invocation: Invocation, scope: trio.CancelScope
+    ) -> Raw | Bulk:
+        try:
+            return await self._call(invocation, scope)
+        except BaseException as exc:
+            if self.host.hooks is not None:
+                await self.host.hooks.on_crash(exc)
+            raise
 
     def _protocol_error(self, invocation: Invocation) -> Exception | None:
         """Why a context was stopped, when its caller broke the protocol."""

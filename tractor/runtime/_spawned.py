@@ -13,6 +13,7 @@ the exit status, and so that what the child sent before it died is still read.
 """
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -37,7 +38,7 @@ from tractor.runtime._ends import (
 from tractor.runtime._main_task import MainTask
 from tractor.runtime._peer import Peer
 from tractor.runtime._portal import Portal
-from tractor.runtime._state import add_orphan, granted_graces, seconds_left
+from tractor.runtime._state import add_orphan, graces_by, granted_graces
 from tractor.spawn import (
     Child,
     ChildSpec,
@@ -48,7 +49,6 @@ from tractor.spawn import (
 
 log = get_logger("spawn")
 
-INTERRUPT: Final = 0.4  # seconds for an interrupt to work, at any depth; docs/adr/0011
 SETTLE: Final = 0.2  # seconds for the second signal of a death; docs/adr/0004
 
 
@@ -165,13 +165,17 @@ class SpawnedActor:
         if hub.active:
             parent = self._actor.aid
             hub.emit("spawn", self.aid, backend=self._backend.key, parent=parent)
-        started = trio.current_time()
+        started, began = trio.current_time(), time.monotonic()
         timeout = self.spec.runtime_vars.boot_timeout
         with trio.move_on_after(timeout) as patience:
             with self._starting:  # a backend may be stuck
                 if not await self._start():
                     return False
             if self._child is not None:
+                await self._news.wait()
+        while patience.cancelled_caught and await self._actor.stood_still(began):
+            began = time.monotonic()
+            with trio.move_on_after(timeout) as patience:
                 await self._news.wait()
         self._news = trio.Event()
         if isinstance(self._boot_record, t.Ready) and not self.stop_called:
@@ -311,33 +315,27 @@ class SpawnedActor:
                 await self.peer.ended.wait()
 
     async def _stop(self, child: Child) -> None:
-        ask = None
-        if self.booted.is_set() and not self.peer.ended.is_set():
-            ask = self._ask
+        deaf = self.peer.ended.is_set() or not self.booted.is_set()
+        ask = None if deaf else self._ask
         graces = self._graces()
         if self.peer.overdue:
             # It was given that time already, by whoever had called into it.
             graces = replace(graces, cancel=min(graces.cancel, graces.ack))
-        traits = self._backend.traits
         self.report = await stop_child(
-            child, traits, graces, ask=ask, on_rung=self._on_rung
+            child,
+            self._backend.traits,
+            graces,
+            ask=ask,
+            on_rung=self._on_rung,
+            stood_still=self._actor.stood_still,
         )
         if self.report.outcome != "abandoned":
             self.status = self.report.status
             self._exited.set()
 
     def _graces(self) -> Graces:
-        left = min(seconds_left(), self._deadline - trio.current_time())
-        graces = self._actor.graces.within(left)
-        traits, full = self._backend.traits, self._actor.graces.kill
-        if traits.can_kill:
-            # What was killed will be dead, and only its notice may be late. To give up
-            # on it early gains nothing: who waits for us cuts us off in time, and then
-            # the lifeline sees to it.
-            graces = replace(graces, kill=full)
-        elif traits.can_interrupt:
-            least = min(full, INTERRUPT, max(0.0, left / 2))  # it takes its time
-            graces = replace(graces, kill=max(graces.kill, least))
+        traits = self._backend.traits
+        graces = graces_by(self._deadline, self._actor.graces, traits)
         if not self._actor.patient and (traits.can_kill or traits.can_interrupt):
             self._hurried = True
             return Graces(ack=0, cancel=0, terminate=0, kill=graces.kill)

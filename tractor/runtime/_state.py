@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
+from msgspec.structs import replace
 
 from tractor._exceptions import NoRuntime, RuntimeFailure
 from tractor._types import Aid, Graces
@@ -18,6 +19,10 @@ from tractor.msg.types import as_dict
 if TYPE_CHECKING:
     from tractor.runtime._actor import Actor
     from tractor.runtime._rpc import Invocation
+    from tractor.spawn import Traits
+
+
+INTERRUPT: Final = 0.4  # seconds for an interrupt to work, at any depth; docs/adr/0011
 
 
 class _Slot:
@@ -134,3 +139,24 @@ def seconds_left() -> float:
 def granted_graces(graces: Graces) -> Graces:
     """`graces`, or as much of them as the time that is left allows."""
     return graces.within(seconds_left())
+
+
+def graces_by(deadline: float, full: Graces, traits: "Traits") -> Graces:
+    """Those of a ladder that is to be over by then.
+
+    Args:
+        deadline: trio time; the one of this task or actor may be earlier.
+        full: Those of the tree.
+        traits: Of the child's backend.
+    """
+    left = min(seconds_left(), deadline - trio.current_time())
+    graces = full.within(left)
+    if traits.can_kill:
+        # What was killed will be dead, and only its notice may be late. To give up
+        # on it early gains nothing: who waits for us cuts us off in time, and then
+        # the lifeline sees to it.
+        return replace(graces, kill=full.kill)
+    if traits.can_interrupt:
+        least = min(full.kill, INTERRUPT, max(0.0, left / 2))  # it takes its time
+        return replace(graces, kill=max(graces.kill, least))
+    return graces

@@ -9,7 +9,6 @@ from msgspec import Raw
 from tractor.msg import current_limit
 from tractor.runtime._dialogue import DialogueEnd
 from tractor.runtime._flow import StreamStatistics
-from tractor.trionics import broadcast_receiver
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -143,6 +142,9 @@ class MsgStream[InT = Any, OutT = Any](trio.abc.Channel[Any]):
         From the first call on, `receive` is one subscriber among the others. A
         subscriber that is more than `msg_buffer_size` behind gets `trionics.Lagged`.
         """
+        # Local: most streams have one reader.
+        from tractor.trionics import broadcast_receiver
+
         if self._broadcaster is None:
             self._broadcaster = broadcast_receiver(
                 self,

@@ -62,6 +62,7 @@ class Supervisor:
         enable_modules: Iterable[str] = (),
         start_method: str | None = None,
         loglevel: str | None = None,
+        infect_asyncio: bool = False,
     ) -> Portal:
         """Start an actor that serves calls, and keep it running.
 
@@ -72,6 +73,7 @@ class Supervisor:
             enable_modules: As for `ActorNursery.start_actor`.
             start_method: As for `ActorNursery.start_actor`.
             loglevel: As for `ActorNursery.start_actor`.
+            infect_asyncio: As for `ActorNursery.start_actor`.
 
         Raises:
             ValueError: The name is taken, or there is no such kind of restart.
@@ -86,6 +88,7 @@ class Supervisor:
                 enable_modules=modules,
                 start_method=start_method,
                 loglevel=loglevel,
+                infect_asyncio=infect_asyncio,
             )
 
         return await self._add(name, restart, start)

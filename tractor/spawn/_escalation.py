@@ -16,13 +16,17 @@ The rules:
    dying by itself, and a SIGTERM would replace its true exit status.
 5. The sum of the graces is the bound, for the caller too: neither cancellation nor
    Ctrl-C stops the ladder half-way. Both are delivered right after it.
-6. Nothing that the child or its backend does breaks the ladder. Errors are logged.
+6. Clocks may stand still, while a person looks into an actor of the tree. No rung but
+   `cancel` is taken then, and a grace in which they did is granted anew. That wait
+   alone has no bound.
+7. Nothing that the child or its backend does breaks the ladder. Errors are logged.
 
 A child may be dead before the ladder begins. So it looks before the first rung, and in
 the same way before it gives up; `LOOK` says how long. What died of itself in the
 moment between the look and the first rung is put down to that rung: nobody can tell.
 """
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
@@ -40,6 +44,10 @@ type Ask = Callable[[float], Awaitable[bool]]
 
 type OnRung = Callable[[Rung, float], None]
 """Told of each rung and its grace when it is taken; must not raise."""
+
+
+type StoodStill = Callable[[float], Awaitable[bool]]
+"""Wait until clocks run; whether they stood still since then, by `time.monotonic`."""
 
 
 class Step(Struct, frozen=True):
@@ -87,6 +95,11 @@ def _tell_nobody(rung: Rung, grace: float) -> None:
     pass
 
 
+async def _never(since: float) -> bool:
+    del since
+    return False
+
+
 @trio.lowlevel.enable_ki_protection
 async def stop_child(
     child: Child,
@@ -95,6 +108,7 @@ async def stop_child(
     *,
     ask: Ask | None,
     on_rung: OnRung = _tell_nobody,
+    stood_still: StoodStill = _never,
 ) -> ExitReport:
     """Stop `child` within `graces.bound` seconds and report how it ended.
 
@@ -105,6 +119,7 @@ async def stop_child(
         ask: Sends the cancel request; see `Ask`. May hang, fail, or be `None` where
             there is no link. It is cancelled when its window ends or the child dies.
         on_rung: Told of each rung; see `OnRung`.
+        stood_still: Asked at the end of each wait; see `StoodStill`.
 
     Returns:
         A report with the rung after which the death notice came; `abandoned` if none
@@ -116,6 +131,7 @@ async def stop_child(
     """
     steps = plan(traits, graces, can_ask=ask is not None)
     ladder = _Ladder(child, graces.ack, ask, on_rung)
+    ladder.stood_still = stood_still
     if traits.can_interrupt:
         ladder.interruptible = cast("InterruptibleChild", child)
     # A task of its own: trio raises Ctrl-C in the main task, and there in the middle
@@ -131,6 +147,7 @@ class _Ladder:
         self, child: Child, ack: float, ask: Ask | None, on_rung: OnRung
     ) -> None:
         self.interruptible: InterruptibleChild | None = None
+        self.stood_still: StoodStill = _never
         self._child = child
         self._ack = ack
         self._ask = ask
@@ -168,7 +185,7 @@ class _Ladder:
         """End the ladder when the death notice comes."""
         try:
             self._status = await self._child.wait()
-        except Exception:  # rule 6; without a notice it is abandoned
+        except Exception:  # rule 7; without a notice it is abandoned
             log.exception("waiting for the end of a child failed")
             return
         self._ended = trio.current_time()
@@ -178,6 +195,8 @@ class _Ladder:
         """Take one rung after the other; cancelled by the death notice."""
         await self._look()
         for step in steps:
+            if step.rung != "cancel":
+                await self.stood_still(time.monotonic())
             if step.rung == "abandon":
                 await self._look()
             if self._ended is not None:
@@ -196,47 +215,54 @@ class _Ladder:
                 await self._cancel(step.grace)
             case "terminate":
                 self._act(self._child.terminate)
-                await _patience(step.grace)
+                await self._patience(step.grace)
             case "interrupt":
                 assert self.interruptible is not None  # as above
                 self._act(self.interruptible.interrupt)
-                await _patience(step.grace)
+                await self._patience(step.grace)
             case "kill":
                 self._act(self._child.kill)
-                await _patience(step.grace)
+                await self._patience(step.grace)
 
     async def _cancel(self, grace: float) -> None:
-        deadline = trio.current_time() + grace
-        acknowledged = False
-        with trio.move_on_after(min(self._ack, grace)):
-            acknowledged = await self._acknowledged(grace)
-            if not acknowledged:
-                await trio.sleep_forever()  # rule 4
-        if acknowledged:
-            await _patience(deadline - trio.current_time())
+        again = True
+        while again:
+            began = time.monotonic()
+            deadline = trio.current_time() + grace
+            acknowledged = False
+            with trio.move_on_after(min(self._ack, grace)):
+                acknowledged = await self._acknowledged(grace)
+                if not acknowledged:
+                    await trio.sleep_forever()  # rule 4
+            if acknowledged and (left := deadline - trio.current_time()) > 0:
+                await trio.sleep(left)
+            again = await self.stood_still(began)
+
+    async def _patience(self, seconds: float) -> None:
+        again = True
+        while again:
+            began = time.monotonic()
+            if seconds > 0:
+                await trio.sleep(seconds)
+            again = await self.stood_still(began)
 
     async def _acknowledged(self, grace: float) -> bool:
         assert self._ask is not None  # or the plan has no such rung
         try:
             return await self._ask(grace)
-        except Exception:  # rule 6
+        except Exception:  # rule 7
             log.debug("a cancel request failed", exc_info=True)
             return False
 
     def _act(self, action: Callable[[], None]) -> None:
         try:
             action()
-        except Exception:  # rule 6
+        except Exception:  # rule 7
             log.exception("a rung failed; going on")
 
     async def _look(self) -> None:
         for _ in range(LOOK):
             await trio.lowlevel.cancel_shielded_checkpoint()
-
-
-async def _patience(seconds: float) -> None:
-    if seconds > 0:
-        await trio.sleep(seconds)
 
 
 def _outcome_by_itself(status: ExitStatus | None) -> Outcome:

@@ -6,6 +6,7 @@ where it was stuck. A thread does both, so the dump is made when the loop is stu
 
 import inspect
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import wraps
@@ -15,6 +16,7 @@ import trio
 
 from tractor._root import open_root_actor
 from tractor.devx import dump_to_text
+from tractor.devx.debug import clocks_stood_still
 
 PATIENCE: Final = 10.0  # seconds to wait for a dump under way when the block ends
 TEST_TIMEOUT: Final = 30.0  # seconds; as for the peers of this decorator
@@ -83,7 +85,12 @@ class HangWatch:
         return bounded
 
     def _watch(self) -> None:
-        if self._over.wait(min(self._seconds, threading.TIMEOUT_MAX)):
+        began = time.monotonic()
+        while not self._over.wait(min(self._seconds, threading.TIMEOUT_MAX)):
+            if not clocks_stood_still(began):
+                break  # else a person was in a debugger
+            began = time.monotonic()
+        else:
             return
         self.dump = dump_to_text(self.why)
         with self._lock:

@@ -28,6 +28,7 @@ from tractor.testing._steps import watched_steps
 
 ALL: Final = "all"
 DEFAULT: Final = "trio"  # what `tractor` itself takes
+DEBUG_MODE: Final = "TRACTOR_DEBUG_MODE"
 STACK_ON_SIG: Final = "TRACTOR_ENABLE_STACK_ON_SIG"
 SPAWN_METHOD: Final = "TRACTOR_SPAWN_METHOD"
 TRANSPORTS_VARIABLE: Final = "TRACTOR_TRANSPORTS"
@@ -54,6 +55,8 @@ def obey_options(config: pytest.Config) -> list[str]:
     ):
         message = f"--debug-mode: {missing}"
         raise pytest.UsageError(message)
+    if config.getoption("tractor_debug_mode"):
+        _set_env(config, DEBUG_MODE, "1")
     backends = _choose_backends(config)
     if (level := config.getoption("tractor_loglevel")) is not None:
         _checked(f"--loglevel={level}", get_console_log, level)
@@ -152,6 +155,9 @@ def _leaks_since(before: Census) -> list[str]:
 def no_slow_steps(item: pytest.Item) -> Iterator[None]:
     """Fail the test if a step of a task holds the loop, unless a mark excuses it."""
     mark = item.get_closest_marker("allow_slow_step")
+    if item.config.getoption("tractor_debug_mode"):
+        yield  # a REPL is such a step
+        return
     if mark is None:
         with watched_steps(item):
             yield

@@ -1,14 +1,12 @@
 """What a session of tests has for itself: an address, a debugger, the examples."""
 
-import inspect
 import os
 import socket
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from tractor._root import open_root_actor
+from tractor.devx.debug import find_terminal
 
 LONGEST_PATH: Final = 100  # bytes; systems end at 104 to 108
 
@@ -41,11 +39,9 @@ def private_address(
 
 
 def missing_debugger() -> str:
-    """Why there is no debugger for actors; empty when there is one."""
-    if "debug_mode" not in inspect.signature(open_root_actor).parameters:
-        return "this version of tractor has no debugger yet"
-    if find_spec("pdbp") is None:
-        return "the debugger needs pdbp: install tractor[debug]"
+    """Why there can be no debugger for actors; empty when there can be one."""
+    if find_terminal() is None:
+        return "there is no terminal, which a debugger needs"
     return ""
 
 
