@@ -50,7 +50,7 @@ async def count(screen: PinnedResource[Screen], name: str, upto: int) -> str:
 async def run_tree(screen: PinnedResource[Screen]) -> None:
     """Two actors that share the screen; runs beside the host."""
     async with (
-        tractor.open_nursery(enable_modules=[__name__, pinned.VERBS]) as an,
+        tractor.open_nursery(enable_modules=[__name__]) as an,
         trio.open_nursery() as calls,
     ):
         for name, upto in (("apples", 20), ("pears", 30)):

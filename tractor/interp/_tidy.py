@@ -185,7 +185,7 @@ def join_threads() -> None:
             thread.join()
 
 
-def _caches() -> list[functools._lru_cache_wrapper[Any]]:
+def _caches() -> "list[functools._lru_cache_wrapper[Any]]":
     every = gc.get_objects()
     return [each for each in every if type(each) is functools._lru_cache_wrapper]
 

@@ -42,7 +42,8 @@ from tractor.spawn._threaded import start_in_thread
 # By name: children import it, we do not.
 CHILD_BOOT: Final = "tractor._child:run_process"
 GUARD: Final = "tractor.spawn._mp_guard"
-PRELOAD: Final = ("tractor._child", __name__)  # which import trio and msgspec
+# With them trio and msgspec; the second one for children that have children.
+PRELOAD: Final = ("tractor._child", "tractor._root", __name__)
 
 STDOUT: Final = 1
 STDERR: Final = 2

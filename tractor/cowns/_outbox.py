@@ -1,0 +1,124 @@
+"""What a worker has to say: noted in the log at once, and sent by its loop later."""
+
+import threading
+from collections import deque
+from contextlib import suppress
+from typing import Any, Final
+
+import trio
+
+from tractor.cowns import _records as r
+from tractor.cowns._log import SLOTS, Log
+from tractor.runtime import MsgStream
+
+FULL: Final = SLOTS // 2  # records that may be unsent
+
+
+class Outbox:
+    """Records of one worker; `put` is for any thread.
+
+    Attributes:
+        exports: Numbers of handles that were packed for the next record.
+        dropped: Numbers of handles of this worker's own that are gone.
+    """
+
+    def __init__(self, log: Log, max_frame: int) -> None:
+        self.exports: list[int] = []
+        self.dropped: deque[int] = deque()
+        self._log = log
+        self._batch = r.batch_size(max_frame)
+        self._lock = threading.RLock()
+        self._queue: deque[bytes] = deque()
+        self._told = False
+        self._news = trio.Event()
+        self._token = trio.lowlevel.current_trio_token()
+        self._loop = threading.get_ident()
+        self._sent = threading.Event()
+        self._sending = False
+        self._done = 0  # behaviours since the last batch
+        self._busy = 0.0  # seconds that they took
+        self._back: list[int] | None = None
+
+    # -- from any thread ---------------------------------------------------------------
+
+    def put(self, *record: Any) -> bool:
+        """Say it; false if `wait_sent` has to come before the next behaviour."""
+        data = r.pack(record)
+        with self._lock:
+            if self.exports:
+                exports, self.exports = self.exports, []
+                self._append(r.pack((r.EXPORT, exports)))
+            return self._append(data)
+
+    def put_states(self, states: list[r.State]) -> bool:
+        """Say these, in as many records as that takes; false as `put`."""
+        noted = True
+        for some in r.in_parts(states, self._batch):
+            noted = self.put(r.STATES, some) and noted
+        return noted
+
+    def take_dropped(self) -> list[int]:
+        """Numbers of handles that are gone, each once."""
+        dropped = []
+        while self.dropped:
+            dropped.append(self.dropped.popleft())
+        return dropped
+
+    def note(self, seconds: float) -> None:
+        """A behaviour took so long."""
+        self._done += 1
+        self._busy += seconds
+
+    def wait_sent(self) -> None:
+        """Block until all of it was sent; of no effect in the loop."""
+        if threading.get_ident() == self._loop:
+            return
+        self._sent.clear()
+        if self._queue or self._sending:
+            self._sent.wait()
+
+    def end(self) -> None:
+        """Nothing is sent any more, and nobody waits for it."""
+        self._queue.clear()
+        self._sent.set()
+
+    def _append(self, data: bytes) -> bool:
+        noted = self._log.put(data)
+        self._queue.append(data)
+        if not self._told:
+            self._told = True
+            with suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(self._ring)
+        return noted and len(self._queue) < FULL
+
+    # -- in the loop -------------------------------------------------------------------
+
+    def give_back(self, orders: list[int]) -> None:
+        """Say which behaviours nobody has begun, after all else."""
+        self._back = orders
+        self._news.set()
+
+    def _ring(self) -> None:
+        self._told = False
+        self._news.set()
+
+    async def send(self, stream: MsgStream) -> None:
+        """Send what there is, again and again."""
+        while True:
+            await self._news.wait()
+            self._news = trio.Event()
+            self._sending = True
+            while self._queue:
+                batch = [self._queue.popleft()]
+                size = len(batch[0])
+                while self._queue and size + len(self._queue[0]) < self._batch:
+                    batch.append(self._queue.popleft())
+                    size += len(batch[-1])
+                done, self._done = self._done, 0
+                busy, self._busy = self._busy, 0.0
+                await stream.send(["said", batch, busy / done if done else None])
+            self._sending = False
+            self._sent.set()
+            if self._back is not None:
+                back, self._back = self._back, None
+                await stream.send(["back", back, None])
