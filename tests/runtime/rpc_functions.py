@@ -47,6 +47,10 @@ async def echo(value: Any) -> Any:
     return value
 
 
+async def zeros(size: int) -> bytes:
+    return bytes(size)
+
+
 async def add(a: int, b: int = 0) -> int:
     return a + b
 

@@ -14,6 +14,12 @@ from typing import Final
 import pytest
 
 from tests._helpers import SAFETY, write_program
+from tractor.spawn import available_backends
+
+# The guard is there for interpreters that do not end.
+pytestmark = pytest.mark.skipif(
+    "subint" not in available_backends(), reason="no sub-interpreters here"
+)
 
 ARM: Final = "import tractor.spawn._exit_guard as guard; guard.arm_exit_guard()\n"
 TAKE_ALL: Final = """
