@@ -182,10 +182,15 @@ class Bell:
             self._unread += os.read(self._fd, 4096)
         return self._take()
 
-    def wait_heard(self) -> str:
-        """The next word, for a test without a loop."""
+    def wait_heard(self, *pidfds: int) -> str:
+        """The next word, for a test without a loop; an error if a process ends before.
+
+        Several words may have come in one read.
+        """
         while b"\n" not in self._unread:
-            assert select.select([self._fd], [], [], SAFETY)[0], "nobody rings"
+            ready = select.select([self._fd, *pidfds], [], [], SAFETY)[0]
+            assert ready, "nobody rings"
+            assert self._fd in ready, "the program ended"
             self._unread += os.read(self._fd, 4096)
         return self._take()
 

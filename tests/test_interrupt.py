@@ -151,12 +151,9 @@ class Terminal:
         """The next word of it, unless the root ends before."""
         pidfd = os.pidfd_open(self.pid)
         try:
-            ready = select.select([bell._fd, pidfd], [], [], SAFETY)[0]
+            return bell.wait_heard(pidfd)
         finally:
             os.close(pidfd)
-        assert ready != [pidfd], "the program ended"
-        assert ready, "nobody rings"
-        return bell.wait_heard()
 
     def read_to_the_end(self) -> str:
         """What was written to it, once nobody holds it any more."""

@@ -4,6 +4,7 @@ Every child imports the package, and pays for what it imports with time and memo
 use all of it.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 
@@ -19,9 +20,15 @@ def late_names(package: str, homes: Mapping[str, str]) -> Callable[[str], object
     """
 
     def find(name: str) -> object:
+        if name == "__all__":  # for ``import *``, which finds no other late names
+            return [each for each in dir(sys.modules[package]) if each[0] != "_"]
         if (home := homes.get(name)) is None:
             msg = f"module {package!r} has no attribute {name!r}"
             raise AttributeError(msg)
+        if home not in sys.modules:
+            # Else two threads that want a package and a module of it, both for the
+            # first time, could each wait for what the other one imports.
+            import_module(home.rpartition(".")[0])
         module = import_module(home)
         return module if home == f"{package}.{name}" else getattr(module, name)
 

@@ -1,15 +1,20 @@
 """A byte stream cut into frames, whatever the pieces in which it comes."""
 
+import socket
 import struct
 import tracemalloc
 from typing import Final
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
 
 from tractor._exceptions import RemoteProtocolError
+from tractor.ipc import Channel
 from tractor.ipc._framing import IN_PLACE, FrameSplitter
+from tractor.ipc._transport import SocketTransport
 from tractor.msg import (
     ANY,
     BULK_HEAD,
@@ -197,3 +202,41 @@ def test_large_bytes_are_in_memory_once() -> None:
         tracemalloc.stop()
     assert len(value_of(found)) == size
     assert peak < size + 100_000
+
+
+@pytest.mark.parametrize("more", [False, True])
+@pytest.mark.parametrize("size", [IN_PLACE // 2, 8 * 1024 * 1024])
+async def test_a_channel_holds_nothing_of_what_it_gave_away(
+    size: int, more: bool
+) -> None:
+    """Also where nothing comes after it, or something small."""
+    taken: list[int] = []
+    ours, theirs = (
+        Channel(SocketTransport(end), max_frame=1 << 30) for end in socket.socketpair()
+    )
+
+    def take(record: t.AnyRecord) -> None:
+        if isinstance(record, t.Yield):
+            taken.append(len(value_of(record)))
+
+    async with trio.open_nursery() as tasks:
+        tasks.start_soon(ours.run, take)
+        tasks.start_soon(theirs.run, take)
+        await wait_all_tasks_blocked()
+        tracemalloc.start()
+        try:
+            head, body = bulk_of(bytes(size))
+            for _ in range(2):
+                theirs.send_nowait(t.Yield(1, head), body)
+                await theirs.drain()
+                await wait_all_tasks_blocked()
+            if more:
+                theirs.send_nowait(t.Ping(1))
+                await wait_all_tasks_blocked()
+            del head, body
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert taken == [size, size]
+        assert held < 100_000
+        tasks.cancel_scope.cancel()

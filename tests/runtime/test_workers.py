@@ -2,7 +2,8 @@
 
 import gc
 import weakref
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextvars import Context, ContextVar
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from tests._helpers import raises
 from tests.runtime.memory import open_world
 from tractor import ContextCancelled, RemoteActorError
 from tractor.runtime import _workers
-from tractor.runtime._workers import IDLE, MOST_IDLE
+from tractor.runtime._workers import IDLE, MOST_IDLE, KeptScope, Workers
 
 colour = ContextVar("colour", default="none")
 served_by: list[Any] = []  # the tasks that ran here, and what else they remember
@@ -57,6 +58,33 @@ async def enter_scope() -> None:
     scope = trio.CancelScope()
     served_by.append(scope)
     scope.__enter__()
+
+
+async def leave_nursery() -> None:
+    await note_task()
+    nursery = await trio.open_nursery().__aenter__()
+    nursery.start_soon(sleep_and_note)
+    served_by.append(nursery)
+
+
+async def leave_generator() -> None:
+    await note_task()
+    generator = hold_nursery()
+    await anext(generator)
+    served_by.append(generator)
+
+
+async def hold_nursery() -> AsyncIterator[None]:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sleep_and_note)
+        yield
+
+
+async def sleep_and_note() -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        served_by.append("cancelled")
 
 
 async def wait_gate() -> None:
@@ -213,3 +241,121 @@ async def test_a_call_that_was_cancelled_before_it_began() -> None:
             while not server.invocations:
                 await trio.lowlevel.checkpoint()
             server.close(("somebody", "x"), 1)
+
+
+# -- What a call leaves, and what comes from outside -----------------------------------
+
+
+@pytest.mark.parametrize("leave", [leave_nursery, leave_generator])
+async def test_a_nursery_that_a_call_leaves_open(leave: Callable[[], Any]) -> None:
+    """Its caller is told, its tasks are cancelled, and the actor goes on."""
+    async with open_world(__name__) as world:
+        with raises(RemoteActorError) as info:
+            await world.parent.portal.run(leave)
+        assert info.value.boxed_type is RuntimeError
+        await wait_all_tasks_blocked()
+        assert served_by[-1] == "cancelled"
+        for _ in range(2):
+            await world.parent.portal.run(note_task)
+        assert served_by[0] is not served_by[-1]
+        if leave is leave_generator:
+            with pytest.raises(IndexError):  # trio's: its task knows of no nursery
+                await served_by[1].aclose()
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_one_that_is_woken_by_others_serves_no_more(at_once: bool) -> None:
+    """Who has kept a task of an earlier call, and wakes it now, does no harm."""
+    async with open_world(__name__) as world:
+        await world.parent.portal.run(note_task)
+        (woken,) = served_by
+        trio.lowlevel.reschedule(woken)
+        if not at_once:
+            await wait_all_tasks_blocked()
+
+        async def job(_: KeptScope) -> None:
+            await note_task()
+
+        world.child.serve(job, name="job")
+        for _ in range(2):
+            await world.parent.portal.run(note_task)
+        assert len(served_by) == 4
+        assert woken not in served_by[1:]
+
+
+async def test_an_idle_task_holds_nothing_of_who_called() -> None:
+    """What serves a peer may go with it."""
+
+    class Caller:
+        async def job(self, scope: KeptScope) -> None:
+            with scope:
+                await note_task()
+
+    async with trio.open_nursery() as nursery:
+        workers = Workers(nursery.start_soon)
+        caller = Caller()
+        gone = weakref.ref(caller)
+        workers.run(caller.job, Context(), name="job")
+        await wait_all_tasks_blocked()
+        gc.disable()
+        try:
+            del caller
+            assert served_by[0].name == IDLE
+            assert gone() is None
+        finally:
+            gc.enable()
+        nursery.cancel_scope.cancel()
+
+
+async def test_one_that_is_interrupted_as_it_begins_to_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It serves no more: an interpreter may be interrupted anywhere."""
+    wait = trio.lowlevel.wait_task_rescheduled
+
+    async def interrupted(abort: Any) -> Any:
+        monkeypatch.setattr(trio.lowlevel, "wait_task_rescheduled", wait)
+        raise ZeroDivisionError
+
+    async def job(_: KeptScope) -> None:
+        await note_task()
+
+    async with trio.open_nursery() as nursery:
+        ended = trio.Event()
+
+        async def quietly(fn: Callable[..., Any], *args: Any) -> None:
+            try:
+                await fn(*args)
+            except ZeroDivisionError:
+                ended.set()
+
+        def spawn(fn: Callable[..., Any], *args: Any, name: str) -> None:
+            nursery.start_soon(quietly, fn, *args, name=name)
+
+        workers = Workers(spawn)
+        monkeypatch.setattr(trio.lowlevel, "wait_task_rescheduled", interrupted)
+        workers.run(job, Context(), name="job")
+        with trio.fail_after(5):
+            await ended.wait()
+        workers.run(job, Context(), name="job")
+        await wait_all_tasks_blocked()
+        assert len(set(served_by)) == 2
+        nursery.cancel_scope.cancel()
+
+
+def test_one_whose_loop_is_gone_says_nothing() -> None:
+    """As when an interrupt hits trio itself: there is nobody to leave a scope with."""
+    working: list[Coroutine[Any, Any, None]] = []
+    workers = Workers(lambda fn, *args, name: working.append(fn(*args)))
+
+    async def job(scope: KeptScope) -> None:
+        with scope:
+            pass
+
+    async def main() -> None:
+        workers.run(job, Context(), name="job")
+        working[0].send(None)
+
+    trio.run(main)
+    working[0].close()
+    assert not workers._idle

@@ -236,19 +236,23 @@ class Channel:
                     data = await self._transport.receive_some(splitter.appetite)
                     count = len(data)
                     records = map(decode_record, splitter.feed(data))
+                    del data
                 else:
                     space = splitter.filling.space
                     count = await self._transport.receive_into(space)
                     del space  # else its memory would be copied
                     frame = splitter.fill(count)
                     records = () if frame is None else (decode_bulk(*frame),)
+                    del frame
                 if not count:
                     break
                 self.life_signs += 1
                 for record in records:
                     dispatch(record)
+                    del record  # it may be large, and the next one far away
                     if self.closed is not None:
                         return self.closed
+                del records
         except TransportClosed as exc:
             return exc
         except RemoteProtocolError as exc:

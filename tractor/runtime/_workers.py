@@ -94,7 +94,7 @@ class Workers:
 
     def __init__(self, spawn: Callable[..., None]) -> None:
         self._spawn = spawn
-        self._idle: list[trio.lowlevel.Task] = []
+        self._idle: dict[trio.lowlevel.Task, None] = {}  # the last one serves first
 
     def run(self, job: Job, context: Context, *, name: str) -> None:
         """Run `job(scope)`, which must not raise, in a task.
@@ -104,29 +104,48 @@ class Workers:
             context: Its context variables; it gets a copy.
             name: Of the task, if it has to be started.
         """
-        if self._idle:
-            task = self._idle.pop()
-            task.context = context.copy()
-            trio.lowlevel.reschedule(task, Value(job))
-        else:
-            self._spawn(self._work, job, context, name=name)
+        while self._idle:
+            task, _ = self._idle.popitem()
+            # Else somebody who knew it from an earlier call has woken it meanwhile.
+            if task.custom_sleep_data is self:
+                task.context = context.copy()
+                trio.lowlevel.reschedule(task, Value(job))
+                return
+        self._spawn(self._work, job, context, name=name)
 
-    async def _work(self, job: Job, context: Context) -> None:
+    async def _work(self, job: Job | None, context: Context) -> None:
         task = trio.lowlevel.current_task()
 
         def abort(_: Any) -> trio.lowlevel.Abort:
-            self._idle.remove(task)
+            del self._idle[task]
             return trio.lowlevel.Abort.SUCCEEDED
 
         scope = KeptScope()
         try:
-            while True:
+            while job is not None:
                 await job(scope)
-                if len(self._idle) >= MOST_IDLE or not scope.reusable:
-                    return
-                task.name = IDLE
-                task.context = context  # hold nothing of the call
-                self._idle.append(task)
-                job = await trio.lowlevel.wait_task_rescheduled(abort)
+                job = None  # hold nothing of the call, nor of who made it
+                if len(self._idle) < MOST_IDLE and scope.reusable:
+                    task.name, task.context = IDLE, context
+                    task.custom_sleep_data = self
+                    self._idle[task] = None
+                    job = await trio.lowlevel.wait_task_rescheduled(abort)
         finally:
-            scope.leave()
+            self._idle.pop(task, None)  # one that is woken by others, or interrupted
+            if not isinstance(sys.exception(), GeneratorExit):  # else trio is gone
+                scope.leave()
+                _abandon_nurseries(task)
+
+
+def _abandon_nurseries(task: trio.lowlevel.Task) -> None:
+    """Cancel what a call has left open; at the end of its task it would end the actor.
+
+    Its caller has the error. Most often it is a nursery in an async generator that is
+    not read to its end, and that is closed later, by another task.
+    """
+    # No public way, either; a test pins this one.
+    left: list[Any] = getattr(task, "_child_nurseries", [])
+    for nursery in left:
+        nursery.cancel_scope.cancel(reason="the call that opened it has ended")
+        nursery._closed = True  # takes no more tasks, and nobody waits for its own
+    left.clear()
