@@ -13,6 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 from tests._helpers import raises
 from tests.runtime.memory import open_world
 from tractor import ContextCancelled, RemoteActorError
+from tractor.devx import task_tree
 from tractor.runtime import _workers
 from tractor.runtime._workers import IDLE, MOST_IDLE, KeptScope, Workers
 
@@ -118,6 +119,19 @@ async def test_a_task_serves_again() -> None:
             await world.parent.portal.run(note_task)
         assert len(set(served_by)) == 1
         assert served_by[0].name == IDLE
+
+
+async def test_a_task_that_waits_for_a_call_is_not_shown() -> None:
+    """It has nothing to tell; one that serves has."""
+    async with open_world(__name__) as world:
+        await world.parent.portal.run(note_task)
+        await wait_all_tasks_blocked()
+        assert IDLE not in str(task_tree())
+        async with trio.open_nursery() as callers:
+            callers.start_soon(world.parent.portal.run, wait_gate)
+            await wait_all_tasks_blocked()
+            assert "wait_gate" in str(task_tree())
+            gate.set()
 
 
 async def test_each_call_has_context_variables_of_its_own() -> None:

@@ -21,6 +21,7 @@ from typing import Any, Final
 import trio
 
 from tractor.devx._facts import Frame, NurseryFacts, TaskFacts, ThreadFacts
+from tractor.runtime import IDLE
 
 LEVELS: Final = 100  # of tasks; more cannot be encoded, or read, in one piece
 
@@ -120,7 +121,9 @@ def _nursery(
     try:
         # Not by `cancel_called`, which may cancel the scope; that is not ours to do.
         scope: Any = nursery.cancel_scope
-        tasks = sorted(list(nursery.child_tasks), key=lambda task: task.name)
+        # One that has served a call and waits for another has nothing to tell.
+        busy = [task for task in list(nursery.child_tasks) if task.name is not IDLE]
+        tasks = sorted(busy, key=lambda task: task.name)
         return NurseryFacts(
             cancelled=bool(getattr(scope, "_cancel_called", False)),
             shielded=scope.shield,

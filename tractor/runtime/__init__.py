@@ -28,6 +28,7 @@ from tractor.runtime._state import orphans as orphans
 from tractor.runtime._state import release as release
 from tractor.runtime._state import set_replaying as set_replaying
 from tractor.runtime._stream import MsgStream as MsgStream
+from tractor.runtime._workers import IDLE as IDLE
 
 if _TYPE_CHECKING:
     from tractor.runtime._heartbeat import Heartbeat as Heartbeat
