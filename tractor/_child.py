@@ -50,7 +50,11 @@ log = get_logger("child")
 
 STDERR: Final = 2
 # Loaded when one of them is called.
-VERBS: Final = ("tractor.discovery.verbs", "tractor.tracing.verbs")
+VERBS: Final = (
+    "tractor.discovery.verbs",
+    "tractor.pinned.verbs",
+    "tractor.tracing.verbs",
+)
 DEBUGGER: Final = "tractor.devx.debug"  # by name, since it is above
 BOOT_FAILED: Final = 1  # exit code; the parent has the error itself
 SHOWN: Final = 20  # running functions that a warning names

@@ -72,10 +72,13 @@ class _Guest[T]:
         finally:
             if self._ctrl_c is not None:
                 self._ctrl_c.remove()
-            _end(self._loop)
+            escaped = _LoopEnd(self._loop).run()
         if self._escaped is not None:
             raise self._escaped
-        return self._outcome.unwrap()
+        result = self._outcome.unwrap()
+        if escaped is not None:
+            raise escaped
+        return result
 
     def _run_loop(self) -> None:
         try:
@@ -195,52 +198,66 @@ def _is_woken_by_signals() -> bool:
 # -- The end of a loop -----------------------------------------------------------------
 
 
-def _end(loop: asyncio.AbstractEventLoop) -> None:
-    """End what is left in it, within `LOOP_END` seconds, and close it."""
-    try:
-        deadline = loop.time() + LOOP_END
-        if tasks := asyncio.all_tasks(loop):
-            _cancel(loop, tasks, deadline)
-        closing = loop.create_task(loop.shutdown_asyncgens())
-        _wait(loop, {closing}, deadline)
-        _end_threads(loop, max(MOMENT, deadline - loop.time()))
-    finally:
-        loop.close()
+class _LoopEnd:
+    """Ends what is left in a loop, within `LOOP_END` seconds, and closes it.
 
+    A task that stops the loop in its clean-up, or lets a SystemExit out of it, holds
+    up nobody else. Ctrl-C does, and an interrupt of the warden.
+    """
 
-def _cancel(
-    loop: asyncio.AbstractEventLoop, tasks: "set[asyncio.Task[Any]]", deadline: float
-) -> None:
-    for task in tasks:
-        task.cancel("the asyncio loop ends")
-    if left := _wait(loop, tasks, deadline):
-        names = ", ".join(sorted(task.get_name() for task in left))
-        log.error("asyncio tasks did not end when cancelled, and are left: %s", names)
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop: Any = loop
+        self._deadline = loop.time() + LOOP_END
+        self._escaped: BaseException | None = None
 
+    def run(self) -> BaseException | None:
+        """Do it; what left the loop meanwhile."""
+        loop = self._loop
+        try:
+            if tasks := asyncio.all_tasks(loop):
+                self._cancel(tasks)
+            closing = loop.create_task(loop.shutdown_asyncgens())
+            self._wait({closing}, self._deadline)
+            self._end_threads(max(MOMENT, self._deadline - loop.time()))
+        finally:
+            loop.close()
+        return self._escaped
 
-def _cancel_and_wait(
-    loop: asyncio.AbstractEventLoop, task: "asyncio.Task[Any]"
-) -> None:
-    task.cancel()
-    loop.run_until_complete(asyncio.wait({task}))
+    def _cancel(self, tasks: "set[asyncio.Task[Any]]") -> None:
+        for task in tasks:
+            task.cancel("the asyncio loop ends")
+        if left := self._wait(tasks, self._deadline):
+            names = ", ".join(sorted(task.get_name() for task in left))
+            log.error(
+                "asyncio tasks did not end when cancelled, and are left: %s", names
+            )
 
+    def _end_threads(self, timeout: float) -> None:
+        # uvloop's minds its time-out only once it was cancelled, and then takes it in
+        # full.
+        loop, half = self._loop, timeout / 2
+        with warnings.catch_warnings(record=True, action="always") as complaints:
+            closing = loop.create_task(loop.shutdown_default_executor(half))
+            late = bool(self._wait({closing}, loop.time() + half + MOMENT))
+            if late:
+                closing.cancel()
+                self._wait({closing}, None)
+        if late or complaints:
+            log.error("threads of asyncio's executor still run after %.2f s", timeout)
 
-def _wait(
-    loop: asyncio.AbstractEventLoop, tasks: "set[asyncio.Task[Any]]", deadline: float
-) -> "set[asyncio.Task[Any]]":
-    """Wait for tasks until then; which have not ended."""
-    timeout = max(0.0, deadline - loop.time())
-    _, left = loop.run_until_complete(asyncio.wait(tasks, timeout=timeout))
-    return left
-
-
-def _end_threads(loop: Any, timeout: float) -> None:
-    # uvloop's minds its time-out only once it was cancelled, and then takes it in full.
-    half = timeout / 2
-    with warnings.catch_warnings(record=True, action="always") as complaints:
-        closing = loop.create_task(loop.shutdown_default_executor(half))
-        late = bool(_wait(loop, {closing}, loop.time() + half + MOMENT))
-        if late:
-            _cancel_and_wait(loop, closing)
-    if late or complaints:
-        log.error("threads of asyncio's executor still run after %.2f s", timeout)
+    def _wait(
+        self, tasks: "set[asyncio.Task[Any]]", deadline: float | None
+    ) -> "set[asyncio.Task[Any]]":
+        """Wait for tasks until then; which have not ended."""
+        timeout = None if deadline is None else max(0.0, deadline - self._loop.time())
+        waiting = self._loop.create_task(asyncio.wait(tasks, timeout=timeout))
+        waiting.add_done_callback(lambda _: self._loop.stop())
+        while not waiting.done():
+            try:
+                self._loop.run_forever()
+            except (KeyboardInterrupt, Interrupted):
+                raise
+            except BaseException as exc:  # noqa: BLE001 (raised when all has ended)
+                self._escaped = self._escaped or exc
+        left: set[asyncio.Task[Any]] = waiting.result()[1]
+        return left

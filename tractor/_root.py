@@ -58,6 +58,8 @@ TRACING: Final = "tractor.tracing"  # above, too
 DEBUG_VARIABLE: Final = "TRACTOR_DEBUG_MODE"
 DEBUGGER: Final = "tractor.devx.debug"  # likewise
 
+PINNED_VERBS: Final = "tractor.pinned.verbs"  # loaded when a child calls one of them
+
 _NUMBERS: Final = ("max_frame", "boot_timeout", "max_children", "max_depth")
 
 
@@ -284,7 +286,7 @@ def _make_root(
     main = MainModule(main_name, main_path)
     from tractor.discovery import VERBS, hold_name  # local: no child needs it
 
-    exposure = Exposure(check_modules(enable_modules), services=[VERBS])
+    exposure = Exposure(check_modules(enable_modules), services=[VERBS, PINNED_VERBS])
     actor = Actor(aid, runtime_vars, exposure, main)
     actor.hold_name = partial(hold_name, actor)
     return actor

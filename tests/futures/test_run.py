@@ -11,6 +11,7 @@ import trio
 import tractor
 from tests.futures import _tasks as do
 from tests.futures._tasks import SAFETY
+from tractor import to_asyncio
 from tractor.futures import Executor, NestedWait, Run
 
 
@@ -57,6 +58,22 @@ def test_r2_under_asyncio() -> None:
         assert slow.done()
 
     asyncio.run(asyncio.wait_for(main(), SAFETY))
+
+
+def test_r2_under_asyncio_with_trio_as_its_guest() -> None:
+    """Likewise in a task of asyncio of an actor that has both."""
+
+    async def slowly() -> bool:
+        async with Run(flavor="threads", max_workers=1) as executor:
+            slow = executor.submit(time.sleep, 0.05)
+        return slow.done()
+
+    async def main() -> None:
+        with trio.fail_after(SAFETY):
+            async with tractor.open_root_actor():
+                assert await to_asyncio.run_task(slowly)
+
+    to_asyncio.run_as_asyncio_guest(main)
 
 
 def test_r3_the_pool_ends_with_the_scope() -> None:

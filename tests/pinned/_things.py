@@ -1,6 +1,7 @@
 """What tests let run on the main thread. Children import this, so it imports little."""
 
 import os
+import signal
 import threading
 from typing import Any, Final, cast
 
@@ -72,6 +73,12 @@ def leave() -> None:
     raise SystemExit(3)
 
 
+def interrupt() -> None:
+    """Let Ctrl-C come, and go on for long."""
+    signal.raise_signal(signal.SIGINT)
+    threading.Event().wait(SAFETY)
+
+
 def unsendable() -> object:
     """Return what msgpack does not know."""
     return object()
@@ -117,13 +124,18 @@ async def where() -> list[Any]:
     return await pinned.call(place)
 
 
+async def interrupt_root() -> None:
+    """Call what Ctrl-C comes to."""
+    await pinned.call(interrupt)
+
+
 async def where_below(levels: int, start_method: str) -> list[Any]:
     """What it says to an actor so many levels below this one."""
     if not levels:
         return await where()
     async with tractor.open_nursery() as an:
         portal = await an.start_actor(
-            "deeper", enable_modules=[HERE, pinned.VERBS], start_method=start_method
+            "deeper", enable_modules=[HERE], start_method=start_method
         )
         found = await portal.run(where_below, levels - 1, start_method)
         await portal.cancel_actor()

@@ -30,7 +30,7 @@ def main() -> None:
         return lambda: root.event_generate(event, when="tail")
 
     async def ask() -> list[Any]:
-        async with open_tree("trio", enable_modules=[HERE, pinned.VERBS]) as an:
+        async with open_tree("trio", enable_modules=[HERE]) as an:
             portal = await an.start_actor("child", enable_modules=[HERE])
             await window.call(lambda root: root.title("hello"))
             said = [

@@ -16,7 +16,7 @@ from tractor import pinned
 from tractor.pinned._main_thread import main
 from tractor.pinned._packing import find
 
-SERVED = [HERE, pinned.VERBS]
+SERVED = [HERE]
 
 
 # -- In the root -----------------------------------------------------------------------
@@ -151,9 +151,9 @@ async def test_an_actor_calls_the_main_thread_of_the_root(start_method: str) -> 
 
 
 async def test_it_is_found_from_any_depth(start_method: str) -> None:
-    """Parents pass calls on."""
+    """Parents pass calls on, and need nothing for that."""
     async with open_tree(start_method, enable_modules=SERVED) as an:
-        portal = await an.start_actor("child", enable_modules=SERVED)
+        portal = await an.start_actor("child", enable_modules=[HERE])
         found = await portal.run(do.where_below, 2, start_method)
         assert found == [os.getpid(), True]
         await portal.cancel_actor()
@@ -177,19 +177,13 @@ async def test_errors_cross(start_method: str) -> None:
 
 async def test_the_root_runs_what_it_exposes_only(start_method: str) -> None:
     """A module that is not enabled there is refused, and the text says where."""
-    async with open_tree(start_method, enable_modules=[pinned.VERBS]) as an:
+    text = rf"'{HERE}' is not exposed by the root; add it there: open_root_actor\(ena"
+    async with open_tree(start_method) as an:
         portal = await an.start_actor("child", enable_modules=[HERE])
-        with raises(tractor.RemoteActorError, match=r"open_root_actor\(enable_mod"):
+        with raises(tractor.RemoteActorError, match=text):
             await portal.run(do.where)
-        await portal.cancel_actor()
-
-
-async def test_it_is_asked_for(start_method: str) -> None:
-    """Without `VERBS` nobody reaches the plain functions of the root."""
-    async with open_tree(start_method, enable_modules=[HERE]) as an:
-        portal = await an.start_actor("child", enable_modules=[HERE])
-        with raises(tractor.RemoteActorError, match=r"tractor\.pinned\.verbs"):
-            await portal.run(do.where)
+        with raises(tractor.RemoteActorError, match=text):
+            await portal.run(do.where_below, 1, start_method)
         await portal.cancel_actor()
 
 

@@ -2,20 +2,19 @@
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 import threading
 from functools import partial
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Final
 
 import outcome
 import pytest
 import trio
 import trio.testing
 
-from tests._helpers import ROOT, open_tree
+from tests._helpers import ROOT, T_DOWN, open_tree, within
 from tests.pinned import _things as do
 from tests.pinned._hosts import InThread, PostLoop, TickLoop, run_as_guest
 from tests.pinned._things import HERE, SAFETY
@@ -23,7 +22,7 @@ from tractor import pinned
 from tractor.pinned import PumpResult
 from tractor.pinned._main_thread import main
 
-SERVED = [HERE, pinned.VERBS]
+SERVED = [HERE]
 HOME = [os.getpid(), True]
 
 
@@ -341,17 +340,64 @@ def test_a_guest_of_asyncio(hosted: bool) -> None:
 def test_ctrl_c_interrupts_a_call() -> None:
     """As it would any other plain function, and whoever waits for it gets it."""
 
-    def interrupted() -> None:
-        signal.raise_signal(signal.SIGINT)
-        threading.Event().wait(SAFETY)
-
     async def ask() -> int:
         async with open_tree("trio"):
             with pytest.raises(KeyboardInterrupt):
-                await pinned.call(interrupted)
+                await pinned.call(do.interrupt)
             return await pinned.call(do.add, 1)
 
     assert trio.run(ask) == 2
+
+
+def test_ctrl_c_in_the_call_of_another_actor_ends_the_root(start_method: str) -> None:
+    """The user wants the tree to end, and not that actor to have an error."""
+    cancelled: list[bool] = []
+
+    async def ask() -> None:
+        async with open_tree(start_method, enable_modules=[HERE]) as an:
+            portal = await an.start_actor("child", enable_modules=[HERE])
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(portal.run, do.interrupt_root)
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    cancelled.append(trio.current_effective_deadline() < 0)
+
+    with within(T_DOWN), pytest.raises(KeyboardInterrupt):
+        trio.run(ask)
+    assert cancelled == [True]
+
+
+# -- Forks -----------------------------------------------------------------------------
+
+FORKS: Final = """
+import os
+from tractor import pinned
+from tractor.pinned._main_thread import main
+from tractor.pinned._queue import Job
+
+pinned.set_pump_wakeup(lambda: None)
+main.queue.put(Job(lambda: print("ran", flush=True)))
+if os.fork():
+    os.wait()
+    assert pinned.pump().executed == 1
+else:
+    assert (len(main.queue), main.wakeup) == (0, None)
+    assert pinned.pump().executed == 0
+"""
+
+
+def test_what_waits_does_so_in_one_process() -> None:
+    """A fork has a main thread of its own, for which nothing waits."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS],
+        cwd=ROOT,
+        timeout=SAFETY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("ran\n", "")
 
 
 # -- Tk --------------------------------------------------------------------------------

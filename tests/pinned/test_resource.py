@@ -22,7 +22,7 @@ from tractor.pinned import PinnedResource, ResourceClosed
 from tractor.pinned._main_thread import main
 from tractor.pinned._registry import registry
 
-SERVED = [HERE, pinned.VERBS]
+SERVED = [HERE]
 HOME = threading.main_thread().ident
 
 
@@ -106,7 +106,6 @@ async def test_where_trio_runs_here_nobody_has_to_pump() -> None:
     """The loop is woken by the thread that drops the handle."""
     gone = trio.Event()
     async with open_tree("trio"):
-        await pinned.call(int)
         handles = [PinnedResource(Telling(gone))]
         await trio.to_thread.run_sync(handles.clear)
         await gone.wait()
@@ -280,7 +279,6 @@ async def test_what_was_sent_lasts_until_the_tree_has_ended(start_method: str) -
         gc.collect()
         assert dropped_in == []
         await portal.cancel_actor()
-        await pinned.call(int)
     assert dropped_in == [HOME]
     assert kept.value.title == "kept"
     del kept

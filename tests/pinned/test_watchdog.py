@@ -124,7 +124,7 @@ async def test_work_of_others_does_not_fire_it(start_method: str) -> None:
     told = Told()
     pinned.set_pump_wakeup(no_host)
     pinned.set_pump_watchdog(SOON, told)
-    async with open_tree(start_method, enable_modules=[HERE, pinned.VERBS]) as an:
+    async with open_tree(start_method, enable_modules=[HERE]) as an:
         portal = await an.start_actor("child", enable_modules=[HERE])
         async with trio.open_nursery() as nursery:
             nursery.start_soon(pinned.call, do.add, 1)

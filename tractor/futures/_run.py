@@ -112,7 +112,8 @@ class Run:
         owned.shutdown(wait=False)
         if error is not None:
             owned.abort()
-        if trio.lowlevel.in_trio_run():
+        # In a run of trio are tasks of asyncio as well, where that hosts it.
+        if trio.lowlevel.in_trio_task():
             await _end_under_trio(owned)
         else:
             await _end_under_asyncio(owned)

@@ -10,7 +10,6 @@ calls `pump` now and then, or when `set_pump_wakeup` tells it to.
 (docs/adr/0019).
 """
 
-from tractor.pinned._call import VERBS as VERBS
 from tractor.pinned._call import call as call
 from tractor.pinned._errors import ResourceClosed as ResourceClosed
 from tractor.pinned._main_thread import pump as pump

@@ -2,14 +2,11 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final
 
 from tractor.pinned import verbs
 from tractor.pinned._packing import check_plain, pack_call, path_of, unpack_result
 from tractor.pinned._root_loop import run_on_main_thread
 from tractor.runtime import current_actor
-
-VERBS: Final = verbs.__name__
 
 
 async def call[**P, T](fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -31,8 +28,8 @@ async def call[**P, T](fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs)
         ValueError: The root cannot find `fn` by module and name.
         MsgTypeError: An argument cannot be encoded, or the result does not fit.
         BaseException: In the root, whatever `fn` raises.
-        RemoteActorError: Elsewhere, `fn` raised; or `ModuleNotExposed`, where the root
-            does not expose `fn`, or an actor on the way `tractor.pinned.VERBS`.
+        RemoteActorError: Elsewhere, `fn` raised; or `ModuleNotExposed`, where the
+            module of `fn` is not in the `enable_modules` of the root.
         ActorDied: An actor on the way died.
         TransportClosed: It is gone.
         NoRuntime: No actor runs here.

@@ -4,6 +4,7 @@ A process has one main thread, before, during and after a tree of actors; so thi
 belongs to the interpreter and not to an actor.
 """
 
+import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -43,6 +44,10 @@ class MainThread:
     """
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Nothing waits; what a fork has copied is the business of its parent."""
         self.queue = Queue(self.notify)
         self.loop: Loop | None = None
         self.wakeup: Callable[[], object] | None = None
@@ -70,6 +75,7 @@ class MainThread:
 
 
 main: Final = MainThread()
+os.register_at_fork(after_in_child=main.forget)
 
 
 def on_main_thread() -> bool:

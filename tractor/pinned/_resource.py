@@ -16,7 +16,7 @@ from tractor.pinned import verbs
 from tractor.pinned._main_thread import may_have_main_thread, on_main_thread
 from tractor.pinned._packing import check_plain, pack_call, path_of, unpack_result
 from tractor.pinned._registry import registry
-from tractor.pinned._root_loop import run_on_main_thread
+from tractor.pinned._root_loop import attend, run_on_main_thread
 from tractor.pinned._use import use_value
 from tractor.runtime import current_actor
 
@@ -49,6 +49,7 @@ class PinnedResource[T]:
 
     def __init__(self, value: T) -> None:
         _check_here("made")
+        attend()
         self.home = registry.home
         self._number = registry.add(value)
         # Not a bound method: it would keep the handle alive.
@@ -127,6 +128,7 @@ class PinnedResource[T]:
         if name != "number":
             msg = f"{type(self).__name__!r} object has no attribute {name!r}"
             raise AttributeError(msg)
+        attend()
         registry.note_sent(self._number)
         return self._number
 

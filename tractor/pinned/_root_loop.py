@@ -5,7 +5,8 @@ whoever puts the first one in wakes it. Waiting takes no thread and no polling.
 """
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Never
 
 import trio
 
@@ -13,7 +14,7 @@ from tractor._exceptions import RuntimeFailure
 from tractor.pinned._main_thread import in_trio_thread, main, on_main_thread
 from tractor.pinned._queue import Job
 from tractor.pinned._registry import registry
-from tractor.runtime import Actor
+from tractor.runtime import Actor, maybe_actor
 
 
 class RootLoop:
@@ -46,6 +47,11 @@ class RootLoop:
     def look_soon(self) -> None:
         """Let the watchdog look again; never waits."""
         in_trio_thread(self.token, self._start_watch)
+
+    def end_by_ctrl_c(self) -> None:
+        """Ctrl-C came to a call of another actor: the root ends by it."""
+        self._actor.lifetime_stack.callback(_raise_ctrl_c)
+        self._actor.cancel_soon()
 
     def _drain(self) -> None:
         if main.wakeup is not None:
@@ -128,6 +134,15 @@ class Waiting(Job):
         return trio.lowlevel.Abort.SUCCEEDED
 
 
+def attend() -> None:
+    """Let the root, if this is its loop, be told of values: they end with its tree."""
+    if main.loop is not None or not trio.lowlevel.in_trio_run():
+        return
+    actor = maybe_actor()
+    if actor is not None and actor.is_root and actor.runs_here and not actor.ended:
+        actor.part(RootLoop)
+
+
 async def run_on_main_thread(actor: Actor, run: Callable[[], Any]) -> Any:
     """Run something on the main thread, in its turn; `actor` is the root.
 
@@ -148,3 +163,26 @@ async def run_on_main_thread(actor: Actor, run: Callable[[], Any]) -> Any:
 @trio.lowlevel.disable_ki_protection
 def _interruptible(run: Callable[[], Any]) -> Any:
     return run()
+
+
+async def run_for_another(actor: Actor, run: Callable[[], Any]) -> Any:
+    """As `run_on_main_thread`, for a task that serves another actor.
+
+    What such a task raises goes to that actor. So Ctrl-C, if it comes while trio runs
+    the call, ends the root beside that; a host gets it from its `pump`.
+    """
+    loop = actor.part(RootLoop)
+    return await run_on_main_thread(actor, partial(_ended_by_ctrl_c, loop, run))
+
+
+def _ended_by_ctrl_c(loop: RootLoop, run: Callable[[], Any]) -> Any:
+    try:
+        return run()
+    except KeyboardInterrupt:
+        if loop.draining:
+            loop.end_by_ctrl_c()
+        raise
+
+
+def _raise_ctrl_c() -> Never:
+    raise KeyboardInterrupt

@@ -1,6 +1,6 @@
 """What actors ask of the main thread of their root; each passes it on to its parent.
 
-The root runs functions of its own `enable_modules` only.
+Every actor serves these, and the root runs functions of its own `enable_modules` only.
 """
 
 from functools import partial
@@ -8,7 +8,7 @@ from typing import Any
 
 from tractor.pinned._packing import find, pack_result, unpack_call
 from tractor.pinned._registry import registry
-from tractor.pinned._root_loop import run_on_main_thread
+from tractor.pinned._root_loop import run_for_another
 from tractor.pinned._use import use_value
 from tractor.runtime import Actor, current_actor
 
@@ -41,8 +41,8 @@ async def close(home: str, number: int) -> None:
     if not actor.is_root:
         await actor.get_parent().run(close, home, number)
         return
-    await run_on_main_thread(actor, partial(registry.drop, home, number))
+    await run_for_another(actor, partial(registry.drop, home, number))
 
 
 async def _answer(actor: Actor, path: str, run: partial[Any]) -> bytes:
-    return pack_result(path, await run_on_main_thread(actor, run))
+    return pack_result(path, await run_for_another(actor, run))

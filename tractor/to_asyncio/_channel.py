@@ -51,7 +51,7 @@ class LinkedTaskChannel(trio.abc.Channel[Any]):
             return
         await self._check_trio()
         while not self._send_from_asyncio(value):
-            await self._linked.aio_news.wait()
+            await self._linked.wait_in_asyncio()
 
     def send_nowait(self, value: Any) -> None:
         """As `send`, but never waits.
@@ -101,6 +101,7 @@ class LinkedTaskChannel(trio.abc.Channel[Any]):
 
     async def aclose(self) -> None:
         """Close this side. The other one gets what was sent, and then its end."""
+        self._linked.check_thread()
         if trio.lowlevel.in_trio_task():
             self._linked.trio_closed = True
         else:
@@ -121,6 +122,7 @@ class LinkedTaskChannel(trio.abc.Channel[Any]):
 
     def cancel_asyncio_task(self, msg: str = "") -> None:
         """Cancel the asyncio task; the block goes on."""
+        self._linked.check_thread()
         self._linked.cancel_task(msg)
 
     async def wait_for_result(self) -> Any:
@@ -163,6 +165,7 @@ class LinkedTaskChannel(trio.abc.Channel[Any]):
             TrioCancelled: Nobody waits for it any more.
         """
         linked = self._linked
+        linked.check_thread()
         if linked.trio_end is not None:
             raise linked.end_error()
         if linked.started:
@@ -173,6 +176,7 @@ class LinkedTaskChannel(trio.abc.Channel[Any]):
 
     def cancel_trio_task(self, msg: str = "") -> None:
         """Cancel the block, which raises `AsyncioCancelled` then."""
+        self._linked.check_thread()
         self._linked.cancel_block(msg)
 
     # -- within ------------------------------------------------------------------------
@@ -194,10 +198,7 @@ class LinkedTaskChannel(trio.abc.Channel[Any]):
             raise trio.ClosedResourceError(msg)
         if linked.outcome is not None or linked.aio_closed:
             how = "closed its channel" if linked.outcome is None else "ended"
-            linked.refusal = AsyncioTaskExited(
-                f"asyncio task {linked.name!r} has {how}"
-            )
-            raise linked.refusal
+            raise linked.refused(f"asyncio task {linked.name!r} has {how}")
         if len(linked.to_aio) >= linked.size:
             return False
         linked.to_aio.append(value)
@@ -206,6 +207,7 @@ class LinkedTaskChannel(trio.abc.Channel[Any]):
 
     def _send_from_asyncio(self, value: Any) -> bool:
         linked = self._linked
+        linked.check_thread()
         if linked.trio_end is not None or linked.trio_closed:
             raise linked.end_error()
         self._check_asyncio_side()
@@ -242,7 +244,7 @@ class LinkedTaskChannel(trio.abc.Channel[Any]):
         linked = self._linked
         await self._check_trio()
         while not self._has_item_for_asyncio():
-            await linked.aio_news.wait()
+            await linked.wait_in_asyncio()
         value = linked.to_aio.popleft()
         linked.trio_news.tell()
         return value

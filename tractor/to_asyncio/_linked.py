@@ -58,7 +58,7 @@ class LinkedTask:
         aio_closed: Likewise.
         outcome: Of the task, once it has ended.
         failure: What the block has to raise for the task.
-        refusal: What the block was told when it sent in vain.
+        refusals: What the block was told when it sent in vain.
     """
 
     def __init__(self, size: int = 0, *, strict: bool = False) -> None:
@@ -75,11 +75,12 @@ class LinkedTask:
         self.aio_closed = False
         self.outcome: outcome.Outcome[Any] | None = None
         self.failure: BaseException | None = None
-        self.refusal: AsyncioTaskExited | None = None
+        self.refusals: WeakSet[AsyncioTaskExited] = WeakSet()
         self._strict = strict
         self._cancel_asked = False
         self._told: WeakSet[asyncio.Task[Any]] = WeakSet()
         self._task: asyncio.Task[outcome.Outcome[Any]] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     # -- the asyncio task --------------------------------------------------------------
 
@@ -90,7 +91,7 @@ class LinkedTask:
             RuntimeFailure: There is no asyncio here.
         """
         # Not by the loop's factory: an eager one would run it inside of trio's task.
-        loop = running_loop()
+        self._loop = loop = running_loop()
         self._task = asyncio.Task(_capture(call), loop=loop, name=name)
         self._task.add_done_callback(self._note_end)
 
@@ -112,6 +113,35 @@ class LinkedTask:
             text = f"asyncio task {self.name!r} cancelled the trio side"
             self.failure = AsyncioCancelled(f"{text}: {msg}" if msg else text)
             self.scope.cancel(reason=text)
+
+    def check_thread(self) -> None:
+        """Refuse what another thread asks for: nothing here has a lock.
+
+        Raises:
+            RuntimeFailure: The caller is not in the thread of both loops.
+        """
+        if asyncio._get_running_loop() is not self._loop:
+            msg = (
+                f"the channel of asyncio task {self.name!r} belongs to another thread; "
+                "from here use loop.call_soon_threadsafe(chan.send_nowait, item)"
+            )
+            raise RuntimeFailure(msg)
+
+    async def wait_in_asyncio(self) -> None:
+        """Wait in a task of asyncio for news of trio."""
+        try:
+            await self.aio_news.wait()
+        except asyncio.CancelledError:
+            # That the block has ended came in the same moment, and is not heard.
+            if self.trio_end is not None and asyncio.current_task() is self._task:
+                running_loop().call_soon(self._tell_again)
+            raise
+
+    def _tell_again(self) -> None:
+        """Cancel a task that lives on: what it got was a time-out of its own."""
+        assert self._task is not None, "it was not started"
+        if not self._task.cancelling():
+            self._task.cancel("the trio side has ended")
 
     def _note_end(self, task: asyncio.Task[outcome.Outcome[Any]]) -> None:
         if task.cancelled():  # before its first step
@@ -178,19 +208,41 @@ class LinkedTask:
         msg = f"asyncio task {self.name!r} was cancelled"
         raise AsyncioCancelled(msg)
 
+    def refused(self, message: str) -> AsyncioTaskExited:
+        """An error for a block that sends in vain, known again where it leaves that."""
+        error = AsyncioTaskExited(message)
+        self.refusals.add(error)
+        return error
+
+    def without_refusals(self, error: BaseException | None) -> BaseException | None:
+        """What else the block failed with, its nurseries included."""
+        if isinstance(error, BaseExceptionGroup):
+            return error.split(self._is_refusal)[1]
+        return None if error is not None and self._is_refusal(error) else error
+
+    def _is_refusal(self, error: BaseException) -> bool:
+        return isinstance(error, AsyncioTaskExited) and error in self.refusals
+
     async def end_block(self, error: BaseException | None) -> BaseException | None:
         """Tell the task how the block ended, and wait until it has, too.
 
         Returns:
             What the block raises.
 
-        Cancellation: shielded. Only Ctrl-C ends the wait, and an actor that insists on
-        stopping; then the task is left alone with its cancellation.
+        Cancellation: the task is cancelled, too. From then on, shielded: only Ctrl-C
+        ends the wait, and an actor that insists on stopping; then the task is left
+        alone with its cancellation.
         """
         cut_short = None
+        if self.outcome is None and error is None and not self.scope.cancel_called:
+            try:
+                await trio.lowlevel.checkpoint_if_cancelled()
+                self._tell_task(TrioTaskExited)
+                await self.wait_ended()
+            except BaseException as exc:  # noqa: BLE001 (raised once the task has ended)
+                error = exc
         if self.outcome is None:
-            in_order = error is None and not self.scope.cancel_called
-            self._tell_task(TrioTaskExited if in_order else TrioCancelled)
+            self._tell_task(TrioCancelled)
             try:
                 with trio.CancelScope(shield=True):
                     await self.wait_ended()

@@ -105,8 +105,8 @@ async def open_channel_from(
             yield chan, first
     except BaseException as exc:  # noqa: BLE001 (raised once the task has ended)
         error = exc
-    if error is not None and error is linked.refusal and suppress_graceful_exits:
-        error = None
+    if suppress_graceful_exits:
+        error = linked.without_refusals(error)
     if (final := await linked.end_block(error)) is not None:
         raise final
 
