@@ -1,5 +1,6 @@
 """The names of actors in listings of the system's own."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Final
@@ -55,4 +56,5 @@ def test_a_process_has_a_title_by_which_it_is_found(
     done = run_python(start_method, write_program(tmp_path, LISTED))
     title, _, listed = done.stdout.partition("PID")
     assert title.rstrip("\0") == "tractor._child --name ein-Käfer", done.stderr
-    assert "  ein-Käfer  S  it is not ready to answer" in listed
+    # The widths of columns depend on what else runs on the machine.
+    assert re.search("  ein-Käfer +S  it is not ready to answer", listed)
