@@ -4,7 +4,6 @@ The function goes by module and name. Actors on the way pass on bytes.
 """
 
 import inspect
-import sys
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
@@ -13,7 +12,7 @@ from msgspec import Struct
 
 from tractor._exceptions import ModuleNotExposed
 from tractor.msg import ANY, NamespacePath, PayloadType
-from tractor.runtime import Actor
+from tractor.runtime import Actor, find_defined
 
 CACHED: Final = 1024  # functions whose annotations are remembered
 
@@ -80,16 +79,9 @@ def find(actor: Actor, path: str) -> Callable[..., Any]:
             f"add it there: open_root_actor(enable_modules=[{ns!r}])"
         )
         raise ModuleNotExposed(msg)
-    if name.startswith("_"):
-        msg = f"{path} has a leading underscore; private names are not exposed"
-        raise ModuleNotExposed(msg)
-    try:
-        fn = vars(sys.modules[ns])[name]
-    except KeyError:
-        msg = f"module {ns!r} has no function {name!r}"
-        raise AttributeError(msg) from None
-    if not callable(fn) or getattr(fn, "__module__", None) != ns:
-        msg = f"{path} is no function that is defined there"
+    fn = find_defined(ns, name)
+    if not callable(fn):
+        msg = f"{path} cannot be called"
         raise ModuleNotExposed(msg)
     return fn  # type: ignore[no-any-return]
 

@@ -14,6 +14,7 @@ from tractor.runtime._exposure import MAIN as MAIN
 from tractor.runtime._exposure import REPLAYED_MAIN as REPLAYED_MAIN
 from tractor.runtime._exposure import Exposure as Exposure
 from tractor.runtime._exposure import check_modules as check_modules
+from tractor.runtime._exposure import find_defined as find_defined
 from tractor.runtime._exposure import main_origin as main_origin
 from tractor.runtime._exposure import path_of as path_of
 from tractor.runtime._flow import StreamStatistics as StreamStatistics

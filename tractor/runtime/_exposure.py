@@ -88,19 +88,30 @@ class Exposure:
                 f"add it to enable_modules: start_actor(enable_modules=[{ns!r}])"
             )
             raise ModuleNotExposed(msg)
-        if name.startswith("_"):
-            msg = f"{ns}.{name} has a leading underscore; private names are not exposed"
-            raise ModuleNotExposed(msg)
-        try:
-            fn = vars(sys.modules[ns])[name]
-        except KeyError:
-            msg = f"module {ns!r} has no function {name!r}"
-            raise AttributeError(msg) from None
-        if _plain_name(getattr(fn, "__module__", None) or "") != ns:
-            msg = f"{ns}.{name} is not defined there; call it by its own module"
-            raise ModuleNotExposed(msg)
+        fn = find_defined(ns, name)
         _check_kind(fn, f"{ns}.{name}", kind)
         return fn  # type: ignore[no-any-return]
+
+
+def find_defined(ns: str, name: str) -> Any:
+    """What a loaded module defines by that name, and lets others have.
+
+    Raises:
+        ModuleNotExposed: It is private, or comes from another module.
+        AttributeError: There is no such thing.
+    """
+    if name.startswith("_"):
+        msg = f"{ns}.{name} has a leading underscore; private names are not exposed"
+        raise ModuleNotExposed(msg)
+    try:
+        found = vars(sys.modules[ns])[name]
+    except KeyError:
+        msg = f"module {ns!r} has no function {name!r}"
+        raise AttributeError(msg) from None
+    if _plain_name(getattr(found, "__module__", None) or "") != ns:
+        msg = f"{ns}.{name} is not defined there; call it by its own module"
+        raise ModuleNotExposed(msg)
+    return found
 
 
 def path_of(fn: Callable[..., object], kind: int = t.CALL) -> tuple[str, str]:
