@@ -73,7 +73,7 @@ BOUNDS: Final[dict[str, dict[str, float]]] = {
         "blocks in cycles, callee": 0.4,
     },
     # Beyond what `import trio, msgspec` loads.
-    "child": {"modules of tractor": 74, "other modules": 11},
+    "child": {"modules of tractor": 58, "other modules": 11},
 }
 
 # Of both actors together, where `strace` can tell; the names of the functions included.
