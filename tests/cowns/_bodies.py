@@ -108,7 +108,10 @@ def touch_and_block(*args: Any) -> None:
 
 def wait_for(*args: Any) -> None:
     """Wait until there is a file; the last argument is its path."""
+    late = time.monotonic() + SAFETY
     while not Path(args[-1]).exists():
+        if time.monotonic() > late:
+            raise TimeoutError(args[-1])
         time.sleep(0.002)
 
 

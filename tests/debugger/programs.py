@@ -1,7 +1,9 @@
 """The programs of the sessions: `python -m tests.debugger.programs NAME [ARGUMENT]`."""
 
 import os
+import signal
 import sys
+import threading
 import time
 from typing import Any, Final
 
@@ -220,6 +222,25 @@ async def two_tasks(_: int) -> None:
             nursery.start_soon(portal.run, stop_async)
             nursery.start_soon(portal.run, stop_async)
         await portal.cancel_actor()
+
+
+async def left_behind(_: int) -> None:
+    """A thread that is at a breakpoint when the program ends, at a signal."""
+    with trio.open_signal_receiver(signal.SIGUSR1) as signals:
+        threading.Thread(target=stop_in_thread, daemon=True).start()
+        async for _signal in signals:
+            return
+
+
+async def locked(_: int) -> None:
+    """A root that has the terminal and opens no REPL."""
+    async with debug.acquire_debug_lock(), debug.acquire_debug_lock():
+        try:
+            await tractor.pause()
+        except debug.DebugRequestError as exc:
+            print(f"refused: {exc}", flush=True)
+        print("locked", flush=True)
+        await trio.sleep_forever()
 
 
 async def main(name: str, argument: int) -> None:

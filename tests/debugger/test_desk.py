@@ -5,13 +5,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
 from tests._helpers import SAFETY
-from tractor.devx.debug import DebugRequestError
+from tractor.devx.debug import DebugRequestError, _desk, _lease
 from tractor.devx.debug._desk import Desk
 from tractor.devx.debug._lease import Lease, connected, stood_still, stood_still_now
 
@@ -142,6 +143,15 @@ async def test_without_a_terminal() -> None:
             Lease(desk.address, "x").acquire()
 
 
+async def test_a_terminal_that_cannot_be_opened(tmp_path: Path) -> None:
+    """Is none, and the tree runs without one."""
+    with (
+        closing(Desk(str(tmp_path / "another user's"))) as desk,
+        pytest.raises(DebugRequestError, match="there is no terminal"),
+    ):
+        Lease(desk.address, "x").acquire()
+
+
 async def test_after_the_end_of_the_desk(path: str) -> None:
     """Nobody waits for it, and clocks run."""
     desk = Desk(path)
@@ -152,6 +162,20 @@ async def test_after_the_end_of_the_desk(path: str) -> None:
     with pytest.raises(DebugRequestError, match="the root has ended"):
         Lease(desk.address, "x").acquire()
     lease.release()
+
+
+def test_another_user_is_shown_out(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the desk, and a desk of another user is asked for nothing."""
+    with connected(desk.address) as first:
+        first.sendall(b"look\n")
+        assert first.recv(1)  # it was let in, as are all of this user
+    monkeypatch.setattr(_desk, "is_own", lambda _: False)
+    with connected(desk.address) as guest:
+        guest.settimeout(SAFETY)
+        assert guest.recv(1) == b""
+    monkeypatch.setattr(_lease, "is_own", lambda _: False)
+    with pytest.raises(ConnectionError, match="another user's"):
+        connected(desk.address)
 
 
 async def test_nonsense_is_no_harm(desk: Desk) -> None:

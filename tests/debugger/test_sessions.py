@@ -211,6 +211,14 @@ def test_ctrl_c_after_a_repl(session: Start) -> None:
     assert "KeyboardInterrupt" in tree.rest()
 
 
+def test_ctrl_c_where_the_terminal_is_had_without_a_repl(session: Start) -> None:
+    """It ends the tree as always, and nobody waits in line behind himself."""
+    tree = session("locked")
+    assert "refused: no REPL in a block" in tree.expect("locked\r")
+    tree.press_ctrl_c()
+    assert "KeyboardInterrupt" in tree.rest()
+
+
 # -- Teardown --------------------------------------------------------------------------
 
 
@@ -269,6 +277,18 @@ def test_the_terminal_is_sane_after_a_death(session: Start) -> None:
     assert tree.stty() == tree.sane
 
 
+def test_the_terminal_is_sane_after_a_thread_that_is_left_behind(
+    session: Start,
+) -> None:
+    """The program ends without it, and sets the terminal as it was."""
+    tree = session("left_behind")
+    tree.prompt()
+    os.kill(tree.pid, signal.SIGUSR1)
+    assert "hook restored: True" in tree.rest()
+    assert tree.exit_code() == 0
+    assert tree.stty() == tree.sane
+
+
 def test_a_heartbeat_does_not_miss_who_is_in_a_repl(session: Start) -> None:
     """Clocks stand still, so nobody is late."""
     tree = session("beating")
@@ -304,11 +324,14 @@ def test_on_each_backend(
     assert "ZeroDivisionError" in tree.rest()
 
 
-def test_with_pdbp() -> None:
-    """The debugger is pdbp where that is installed."""
+def test_with_pdbp(start_method: str, traits: Traits) -> None:
+    """The debugger is pdbp where that is installed, and can be loaded."""
     pytest.importorskip("pdbp", reason="pdbp is not installed")
-    with Session("in_tree", 1) as tree:
-        tree.expect(r"\(Pdb\+\) ")
+    with Session("in_tree", 1, backend=start_method) as tree:
+        if traits.own_process:
+            tree.expect(r"\(Pdb\+\) ")
+        else:  # some of these cannot load it
+            tree.prompt()
         assert "41" in tree.ask("p answer")
         tree.ask("n")
         tree.type("c")

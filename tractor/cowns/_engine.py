@@ -3,7 +3,9 @@
 All of it is in one loop, and nothing of it waits.
 """
 
+import threading
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from typing import Any, Final
@@ -30,6 +32,8 @@ from tractor.runtime import current_actor
 log: Final = get_logger("cowns")
 
 CLOSED: Final = "this scope of cowns is closed"
+
+OURS: Final = (CownPoisoned, BehaviourDropped, BrokenPool, WorkerDied)
 
 new_numbers: Final = count(1)  # of cowns, in all scopes of this interpreter
 
@@ -63,6 +67,19 @@ class Engine(Scheduling, Keeper):
         self._broken: BrokenPool | None = None
         self._gone: deque[int] = deque()  # numbers of handles
         self._silence = trio.Event()
+        self._thread = threading.get_ident()
+        self._token = trio.lowlevel.current_trio_token()
+
+    def is_afar(self) -> bool:
+        """Whether this is another thread than that of the loop.
+
+        A behaviour over a pinned cown is in one, where a host pumps the main thread.
+        """
+        return threading.get_ident() != self._thread
+
+    def from_afar[T](self, fn: Callable[..., T], *args: Any) -> T:
+        """Call it in the loop, and wait for that; from another thread."""
+        return trio.from_thread.run_sync(fn, *args, trio_token=self._token)
 
     def node_of(self, number: int) -> Node:
         """What is known of a cown; of one that is unknown, that it is lost."""
@@ -166,6 +183,8 @@ class Engine(Scheduling, Keeper):
         else:
             self._set(request.result, *packed)
         self._take_states(local.states)
+        if request.order not in self._scheduler.unfinished:
+            return  # it was dropped meanwhile
         self._scheduler.counts.finished += 1
         self._scheduler.finish(request)
         self._scheduler.work()
@@ -183,7 +202,7 @@ class Engine(Scheduling, Keeper):
         kind = record[0]
         if kind == r.STATES:
             self._take_states(record[1])
-        elif self._closed:
+        elif self._closed or self._broken:
             return
         elif kind == r.NEST:
             self.accept(*record[1:])
@@ -197,7 +216,10 @@ class Engine(Scheduling, Keeper):
             for number in record[1]:
                 self.node_of(number).pins += 1
         else:
-            self.apply((record[1], record[2], record[3], record[4]))
+            try:
+                self.apply((record[1], record[2], record[3], record[4]))
+            except Exception:
+                log.exception("a notice was not set: %s", record[2])
 
     def hear_done(self, post: Post, record: list[Any]) -> None:
         """See `Boss`."""
@@ -211,14 +233,15 @@ class Engine(Scheduling, Keeper):
                 node.copy = None
         for number in dropped:
             self._unpin(number)
-        if request is not None:
-            result = request.result
-            assert result is not None
-            result.failed = failed
-            result.copy = data
-            result.size = len(data)
+        if request is None:
+            return
+        if failed == r.BROKEN:
+            self._scheduler.counts.refused += 1
+            self._fail(request, poisoned(_lost(request)))
+        else:
+            self._set(request.result, failed, data)
             self._scheduler.counts.finished += 1
-            self._scheduler.finish(request)
+        self._scheduler.finish(request)
 
     def _take_states(self, states: list[r.State]) -> None:
         for number, failed, data in states:
@@ -252,6 +275,9 @@ class Engine(Scheduling, Keeper):
 
     def apply(self, change: Change) -> None:
         """A notice changes, for everybody."""
+        if self.is_afar():
+            self.from_afar(self.apply, change)
+            return
         self.check_open()
         data = self.notices.made_of(change)
         if data is not None:
@@ -296,6 +322,28 @@ class Engine(Scheduling, Keeper):
             self._fail(request, error)
         self._silence.set()
         self._silence = trio.Event()
+
+
+def once(node: Node) -> BaseException:
+    """Its error, to be raised by one reader.
+
+    What is raised knows the frames of its reader, and so the handles in them. If it
+    stayed here as well, none of these would ever be forgotten.
+    """
+    error = node.error
+    assert error is not None
+    if type(error) not in OURS:
+        node.error = None  # the next one gets what was packed
+        return error
+    fresh = type(error)(*error.args)
+    fresh.__cause__ = error.__cause__
+    return fresh
+
+
+def _lost(request: Request) -> Node:
+    """That of its cowns whose value is lost."""
+    lost = [node for node in request.nodes if node.poison is not None]
+    return lost[0] if lost else request.nodes[0]
 
 
 def poisoned(node: Node) -> CownPoisoned:

@@ -16,6 +16,7 @@ from tractor.cowns._values import Codec
 from tractor.cowns._when import Job, Scheduling
 from tractor.runtime import current_actor
 
+CLOSED: Final = "the scope of this behaviour has ended"
 OWN: Final = 32  # bits of a number that its maker is free to choose
 
 
@@ -39,6 +40,8 @@ class Inside(Scheduling):
         self._numbers = count((maker << OWN) + 1)
 
     def _submit(self, job: Job, is_async: bool, numbers: list[int]) -> Cown[Any]:
+        if self.outbox.ended:  # a body that goes on and on would fill the memory
+            raise RuntimeError(CLOSED)
         number = next(self._numbers)
         if not self.outbox.put(r.NEST, number, job, is_async, numbers):
             self.outbox.wait_sent()

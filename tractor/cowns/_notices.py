@@ -149,6 +149,6 @@ class Notices:
                 old = self._codec.decode(packed)
             new = fn(old)
             return b"" if new is REMOVED else self._codec.encode(new)
-        except Exception:
+        except (Exception, SystemExit, GeneratorExit):
             log.exception("a notice was not updated: %s", key)
             return None

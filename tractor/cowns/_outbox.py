@@ -19,11 +19,13 @@ class Outbox:
 
     Attributes:
         exports: Numbers of handles that were packed for the next record.
+        ended: Whether nothing is sent any more.
         dropped: Numbers of handles of this worker's own that are gone.
     """
 
     def __init__(self, log: Log, max_frame: int) -> None:
-        self.exports: list[int] = []
+        self.exports: deque[int] = deque()
+        self.ended = False
         self.dropped: deque[int] = deque()
         self._log = log
         self._batch = r.batch_size(max_frame)
@@ -34,6 +36,7 @@ class Outbox:
         self._token = trio.lowlevel.current_trio_token()
         self._loop = threading.get_ident()
         self._sent = threading.Event()
+        self._noted = True  # all that is not sent is in the log
         self._sending = False
         self._done = 0  # behaviours since the last batch
         self._busy = 0.0  # seconds that they took
@@ -46,8 +49,7 @@ class Outbox:
         data = r.pack(record)
         with self._lock:
             if self.exports:
-                exports, self.exports = self.exports, []
-                self._append(r.pack((r.EXPORT, exports)))
+                self._append(r.pack((r.EXPORT, _taken(self.exports))))
             return self._append(data)
 
     def put_states(self, states: list[r.State]) -> bool:
@@ -59,10 +61,7 @@ class Outbox:
 
     def take_dropped(self) -> list[int]:
         """Numbers of handles that are gone, each once."""
-        dropped = []
-        while self.dropped:
-            dropped.append(self.dropped.popleft())
-        return dropped
+        return _taken(self.dropped)
 
     def note(self, seconds: float) -> None:
         """A behaviour took so long."""
@@ -74,22 +73,26 @@ class Outbox:
         if threading.get_ident() == self._loop:
             return
         self._sent.clear()
-        if self._queue or self._sending:
+        if (self._queue or self._sending) and not self.ended:
             self._sent.wait()
 
     def end(self) -> None:
         """Nothing is sent any more, and nobody waits for it."""
+        self.ended = True
         self._queue.clear()
         self._sent.set()
 
     def _append(self, data: bytes) -> bool:
-        noted = self._log.put(data)
+        if self.ended:
+            return True
+        # Who said what the log has not taken may have been in no place to wait for it.
+        self._noted &= self._log.put(data)
         self._queue.append(data)
         if not self._told:
             self._told = True
             with suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(self._ring)
-        return noted and len(self._queue) < FULL
+        return self._noted and len(self._queue) < FULL
 
     # -- in the loop -------------------------------------------------------------------
 
@@ -117,8 +120,20 @@ class Outbox:
                 done, self._done = self._done, 0
                 busy, self._busy = self._busy, 0.0
                 await stream.send(["said", batch, busy / done if done else None])
-            self._sending = False
+            with self._lock:
+                self._sending = bool(self._queue)
+                self._noted |= not self._sending
+            if self._sending:
+                continue
             self._sent.set()
             if self._back is not None:
                 back, self._back = self._back, None
                 await stream.send(["back", back, None])
+
+
+def _taken(numbers: deque[int]) -> list[int]:
+    """All of them; other threads may add some meanwhile."""
+    taken = []
+    while numbers:
+        taken.append(numbers.popleft())
+    return taken

@@ -6,7 +6,8 @@ it, in an order that counts. Orders go the other way.
 =======  ===========================================================================
 record   is
 =======  ===========================================================================
-DONE     order, failed, data, states, unsaved numbers, numbers of dropped handles
+DONE     order, failed, data, states, unsaved numbers, numbers of dropped handles;
+         `BROKEN` as failed: it did not run, since a value that it wants was lost
 STATES   states
 NEST     number of the result, job, is async, numbers
 MADE     number of a new cown, data

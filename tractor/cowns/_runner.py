@@ -46,7 +46,8 @@ class Runner:
         jobs: What is to run; one without an order asks for copies.
         bell: Something new is in `jobs`, or, if false, it is the end.
         residents: All values that are here, by number.
-        lock: Held to look at values that no behaviour holds.
+        lock: Held to look at values that no behaviour holds, until what was seen of
+            them is in the outbox.
     """
 
     def __init__(self, inside: "Inside", log: "Log") -> None:
@@ -89,7 +90,11 @@ class Runner:
 
     def _run_one(self, job: Job) -> None:
         order, path, shape, data = job
-        args, held = arranged(shape, self.residents)
+        try:
+            args, held = arranged(shape, self.residents)
+        except KeyError:  # it was lost after this was placed behind others over it
+            self._outbox.put(r.DONE, order, r.BROKEN, b"", [], [], [])
+            return
         if self._unsaved:
             self._save(numbers_in(shape))
         self._log.begin(order)
@@ -101,17 +106,18 @@ class Runner:
             failed, data = self._codec.encode_error(bad[1])
             states.append(broken(*bad, self._codec))
             self.residents.pop(bad[0]._number, None)
-        unsaved = self._release(held)
-        if unsaved:
-            states += self._states(self._next_ones())
-            unsaved = [number for number in unsaved if number in self._unsaved]
         outbox = self._outbox
-        noted = True
-        if states and sum(len(state[2]) for state in states) > INLINE:
-            noted = outbox.put_states(states)
-            states = []
-        dropped = outbox.take_dropped() if outbox.dropped else []
-        noted &= outbox.put(r.DONE, order, failed, data, states, unsaved, dropped)
+        with self.lock:
+            unsaved = self._release(held)
+            if unsaved:
+                states += self._states(self._next_ones())
+                unsaved = [number for number in unsaved if number in self._unsaved]
+            noted = True
+            if states and sum(len(state[2]) for state in states) > INLINE:
+                noted = outbox.put_states(states)
+                states = []
+            dropped = outbox.take_dropped() if outbox.dropped else []
+            noted &= outbox.put(r.DONE, order, failed, data, states, unsaved, dropped)
         outbox.note(time.perf_counter() - began)
         if not noted:
             outbox.wait_sent()
@@ -148,26 +154,29 @@ class Runner:
         return numbers_in(shape)
 
     def _save(self, but: Collection[int]) -> None:
-        states = self._states(but)
-        if states and not self._outbox.put_states(states):
+        with self.lock:
+            states = self._states(but)
+            noted = not states or self._outbox.put_states(states)
+        if not noted:
             self._outbox.wait_sent()
 
     def _states(self, but: Collection[int]) -> list[r.State]:
-        """Pack what is unsaved, but not these."""
+        """Pack what is unsaved, but not these.
+
+        The lock is held from here until it is said, or what an async behaviour says of
+        the same value meanwhile would be overwritten by it.
+        """
         if len(self._unsaved) > FEW:
             but = set(but)
         due = [one for one in list(self._unsaved) if one not in but]
         if not due:
             return []
         states = []
-        with self.lock:
-            for number in due:
-                if number not in self._unsaved:
-                    continue  # it was forgotten meanwhile
-                state = state_of(self._unsaved.pop(number), self._codec)
-                if state[1] == r.BROKEN:
-                    self.residents.pop(number, None)
-                states.append(state)
+        for number in due:
+            state = state_of(self._unsaved.pop(number), self._codec)
+            if state[1] == r.BROKEN:
+                self.residents.pop(number, None)
+            states.append(state)
         return states
 
     # -- for the loop ------------------------------------------------------------------
@@ -189,11 +198,10 @@ class Runner:
         self.tell([[0, "", [], b""]])  # what was kept for those is not needed now
         return [order for order in found if order]
 
-    def take(self, numbers: Iterable[int]) -> None:
-        """An async behaviour holds these from now on."""
+    def take(self, numbers: Iterable[int]) -> set[int]:
+        """An async behaviour holds these from now on; which of them are unsaved."""
         with self.lock:
-            for number in numbers:
-                self._unsaved.pop(number, None)
+            return {one for one in numbers if self._unsaved.pop(one, None) is not None}
 
     def forget(self, numbers: Iterable[int]) -> None:
         """These values are not needed here any more."""

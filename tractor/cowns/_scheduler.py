@@ -133,6 +133,7 @@ class Scheduler:
             lane.placed.clear()
             lane.outgoing.clear()
             lane.backlog.clear()
+            lane.load = lane.tasks = 0
         return left
 
     # -- values ------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -9,7 +10,14 @@ import trio
 from msgspec import structs
 
 from tractor.cowns._cown import Cown
-from tractor.cowns._engine import CLOSED, Engine, Reading, new_numbers, poisoned
+from tractor.cowns._engine import (
+    CLOSED,
+    Engine,
+    Reading,
+    new_numbers,
+    once,
+    poisoned,
+)
 from tractor.cowns._errors import BehaviourDropped
 from tractor.cowns._functions import check_no_generator, check_number, limits
 from tractor.cowns._queues import Kind, Node, Request
@@ -71,6 +79,8 @@ class Scope(Engine):
 
     def adopt(self, value: Any, *, pinned: bool) -> int:
         """See `Keeper`."""
+        if self.is_afar():
+            return self.from_afar(partial(self.adopt, value, pinned=pinned))
         self.check_open()
         node = Node(next(new_numbers))
         node.pins = 1
@@ -92,11 +102,14 @@ class Scope(Engine):
 
     def export(self, number: int) -> None:
         """See `Keeper`."""
-        self.node_of(number).pins += 1
+        if self.is_afar():
+            self.from_afar(self.export, number)
+        else:
+            self.node_of(number).pins += 1
 
     def handle(self, kind: type[Cown[Any]], number: int) -> Cown[Any]:
         """See `Keeper`."""
-        self.node_of(number).pins += 1
+        self.export(number)
         return self._handle(kind, number)
 
     async def read(self, number: int) -> Any:
@@ -115,7 +128,7 @@ class Scope(Engine):
                 raise reading.error
         node.seen = True
         if node.error is not None:
-            raise node.error
+            raise once(node)
         if node.poison is not None:
             raise poisoned(node)
         if node.copy is None:
@@ -137,7 +150,7 @@ class Scope(Engine):
     ) -> Cown[Any] | None:
         shape, numbers = self._shape(cowns)
         nodes = self._scheduler.nodes
-        if not any(nodes[number].pinned for number in numbers):
+        if not any(nodes[one].pinned for one in numbers if one in nodes):
             return None
         check_no_generator(fn)
         if iscoroutinefunction(fn):
@@ -147,6 +160,8 @@ class Scope(Engine):
         return self._submit((fn, shape, captures), False, numbers)
 
     def _submit(self, job: Job, is_async: bool, numbers: list[int]) -> Cown[Any]:
+        if self.is_afar():
+            return self.from_afar(self._submit, job, is_async, numbers)
         if self._closed or self._broken:
             self.check_open()
         number = next(new_numbers)

@@ -5,7 +5,7 @@ the thread of the `Runner`.
 """
 
 import os
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -23,7 +23,10 @@ from tractor.cowns._inside import Inside
 from tractor.cowns._log import Log
 from tractor.cowns._outbox import Outbox
 from tractor.cowns._runner import Job, Runner
+from tractor.log import get_logger
 from tractor.runtime import Context, context, current_actor
+
+log: Final = get_logger("cowns")
 
 
 @context
@@ -98,7 +101,15 @@ class _Worker:
             self.outbox.give_back(self._runner.take_back())
         else:
             for key, data in content:
-                self._inside.notices.put(key, data)
+                self._note(key, data)
+
+    def _note(self, key: str, data: bytes) -> None:
+        notices = self._inside.notices
+        try:
+            notices.put(key, data)
+        except Exception:
+            log.exception("a notice cannot be unpacked, and so is not here: %s", key)
+            notices.put(key, b"")
 
     def _put(self, puts: list[r.State]) -> None:
         """These values are here from now on."""
@@ -115,13 +126,21 @@ class _Worker:
         me = object()
         ambient.set(self._inside)
         holding.set(me)
-        args, held = arranged(shape, self._runner.residents)
-        self._runner.take(cown._number for cown in held)
-        states: list[r.State] = []
+        try:
+            args, held = arranged(shape, self._runner.residents)
+        except KeyError:  # it was lost on the way of this
+            self.outbox.put(r.DONE, order, r.BROKEN, b"", [], [], [])
+            return
+        unsaved = self._runner.take({cown._number for cown in held})
         if (bad := acquire(held, me, self._codec)) is not None:
-            states.append(broken(*bad, self._codec))
             failed, data = self._codec.encode_error(bad[1])
+            states = [
+                state_of(one, self._codec) for one in held if one._number in unsaved
+            ]
+            states.append(broken(*bad, self._codec))
         else:
+            for cown in held:
+                cown._changed = cown._number in unsaved  # of which only we tell now
             try:
                 fn, captures = self._functions.get(path, data)
                 value = await fn(*args, *captures)

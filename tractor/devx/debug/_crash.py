@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import trio
 from msgspec import Struct
@@ -96,12 +97,9 @@ def _post_mortem(error: BaseException) -> None:
     if slot.debugger is not None:
         slot.debugger.post_mortem(error, slot.debugger.leases.new())
         return
-    import pdb
+    from tractor.devx.debug._repl import base  # local: it takes long
 
-    try:
-        import pdbp  # type: ignore[import-untyped]  # of the extra [debug]
-    except ImportError:
-        pdb.post_mortem(error.__traceback__)
-    else:
-        pdbp.post_mortem(error.__traceback__)
+    repl: Any = base()()
+    repl.reset()
+    repl.interaction(None, error.__traceback__)
     sys.stdout.flush()

@@ -8,6 +8,7 @@ its process: whoever dies gives back what he had.
 
     from a guest              from the desk
     want NAME                 go PATH         once it is his turn
+    lock NAME                 go PATH         likewise; he opens no REPL
     step
     done                                      his REPL left the terminal as it was
     look                      held 1 | free T at once; after `held 1` also `free T`
@@ -47,6 +48,7 @@ class Guest:
     Attributes:
         name: Of the actor.
         done: Whether the terminal was left as it was found.
+        locks: Whether it wants the terminal for no REPL.
         looking: Whether it waits for the end of a REPL.
     """
 
@@ -54,6 +56,7 @@ class Guest:
         self.connection = connection
         self.name = ""
         self.done = True
+        self.locks = False
         self.looking = False
         self.unread = b""
 
@@ -74,8 +77,11 @@ class Desk:
     """
 
     def __init__(self, path: str | None) -> None:
-        self._path = path
-        self._terminal = open_terminal(path) if path is not None else None
+        self._terminal: int | None = None
+        if path is not None:
+            with suppress(OSError):  # it is another user's, say: as good as none
+                self._terminal = open_terminal(path)
+        self._path = path if self._terminal is not None else None
         self._line = Line()
         self._saved: SavedMode | None = None
         self._selector = selectors.DefaultSelector()
@@ -95,7 +101,9 @@ class Desk:
     def holder(self) -> str:
         """Name of the actor that is in a REPL; empty while none is."""
         guest = self._line.holder
-        return guest.name if self._line.held and isinstance(guest, Guest) else ""
+        if not self._line.held or not isinstance(guest, Guest) or guest.locks:
+            return ""
+        return guest.name
 
     def say(self, text: str) -> None:
         """Write a line to the terminal; also from a signal handler."""
@@ -169,7 +177,8 @@ class Desk:
 
     def _obey(self, guest: Guest, line: bytes) -> None:
         word, _, rest = line.partition(b" ")
-        if word == b"want":
+        if word in (b"want", b"lock"):
+            guest.locks = word == b"lock"
             with suppress(msgspec.DecodeError):
                 guest.name = msgspec.json.decode(rest, type=str)
             self._let_in(self._line.want(guest))

@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Final, NoReturn
 
 import msgspec
@@ -16,21 +17,27 @@ ANSWER: Final = 1.0  # seconds that the desk has to say whether clocks stand sti
 PIECE: Final = 4096  # bytes read at once
 
 
+locked: "Final[ContextVar[Lease | None]]" = ContextVar("tractor_debug", default=None)
+"""In whose block this is, if in one."""
+
+
 class Lease:
     """The terminal of the tree, for one thread of an actor.
 
     Args:
         address: Of the desk.
         name: Of the actor.
+        locks: Whether there will be no REPL, so that Ctrl-C means the tree as always.
 
     Attributes:
         path: Of the terminal, while it is ours.
     """
 
-    def __init__(self, address: str, name: str) -> None:
+    def __init__(self, address: str, name: str, *, locks: bool = False) -> None:
         self.path: str | None = None
         self._address = address
-        self._want = b"want " + msgspec.json.encode(name) + b"\n"
+        word = b"lock " if locks else b"want "
+        self._want = word + msgspec.json.encode(name) + b"\n"
         self._connection: socket.socket | None = None
         self._unread = b""
 
@@ -135,7 +142,15 @@ class Leases:
         self._of_thread = threading.local()
 
     def new(self) -> Lease:
-        """For whoever stops now."""
+        """For whoever stops now.
+
+        Raises:
+            DebugRequestError: He has the terminal already, and would wait for himself.
+        """
+        lock = locked.get()
+        if lock is not None and lock.path is not None:
+            msg = "no REPL in a block of acquire_debug_lock(), which has the terminal"
+            raise DebugRequestError(msg)
         return self._kept() or Lease(self._address, self._name)
 
     def again(self, lease: Lease) -> Lease:

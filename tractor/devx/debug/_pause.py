@@ -8,7 +8,7 @@ from types import FrameType, TracebackType
 import trio
 
 from tractor.devx.debug._debugger import current_debugger, stop_sync
-from tractor.devx.debug._lease import Lease, stood_still
+from tractor.devx.debug._lease import Lease, locked, stood_still
 from tractor.runtime import maybe_actor
 
 
@@ -104,11 +104,17 @@ async def acquire_debug_lock() -> AsyncIterator[None]:
     """
     actor = maybe_actor()
     name = actor.name if actor is not None else ""
-    lease = Lease(current_debugger().address, name)
+    debugger = current_debugger()
+    if (own := locked.get()) is not None and own.path is not None:
+        yield  # it is had already
+        return
+    lease = Lease(debugger.address, name, locks=True)
     await lease.acquire_soon()
+    token = locked.set(lease)
     try:
         yield
     finally:
+        locked.reset(token)
         lease.release()
 
 

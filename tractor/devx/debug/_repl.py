@@ -18,13 +18,16 @@ from tractor.devx.debug._terminal import at_terminal
 SKIPPED: Final = ("tractor.*", "trio.*", "outcome.*", "greenback.*", "contextlib")
 
 
-def _base() -> type[pdb.Pdb]:
+def base() -> type[pdb.Pdb]:
+    """The class of pdbp, where that works, or that of pdb."""
     try:
+        import readline  # noqa: F401 (it needs that as soon as it shows a prompt)
+
         import pdbp  # type: ignore[import-untyped]  # of the extra [debug]
-    except ImportError:  # sub-interpreters cannot load what it needs, for one
+    except ImportError:  # sub-interpreters cannot load it, for one
         return pdb.Pdb
-    base: type[pdb.Pdb] = pdbp.Pdb
-    return base
+    found: type[pdb.Pdb] = pdbp.Pdb
+    return found
 
 
 class _Terminal:
@@ -74,7 +77,7 @@ class _Terminal:
 
 @lru_cache(1)
 def _repl_class() -> type[pdb.Pdb]:
-    return type("Repl", (_Terminal, _base()), {})
+    return type("Repl", (_Terminal, base()), {})
 
 
 def stop_at(frame: FrameType, leases: Leases, lease: Lease, header: str) -> None:

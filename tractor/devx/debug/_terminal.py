@@ -6,6 +6,7 @@ as a shell does it with a job: reading needs that, and Ctrl-C then goes to this 
 alone. Its standard input and output are the terminal, whatever they were before.
 """
 
+import atexit
 import fcntl
 import os
 import signal
@@ -96,7 +97,11 @@ def at_terminal(
                 stream.flush()
         fd = open_terminal(path)
         stack.callback(os.close, fd)
-        stack.callback(SavedMode(fd).restore)
+        restore = SavedMode(fd).restore
+        stack.callback(restore)
+        # This may be a thread that the end of the program does not wait for.
+        stack.callback(atexit.unregister, restore)
+        atexit.register(restore)
         stack.enter_context(_interruptible(on_ctrl_c))
         _take_foreground(fd)
         for standard in (STDIN, STDOUT):
