@@ -4,11 +4,21 @@ The fixtures are those of our own pytest plugin, `tractor_pytest`; here they are
 every test.
 """
 
+import gc
 import signal
 
 import pytest
 
 from tractor import spawn
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection look at modules and thousands of tests again and again.
+
+    It takes longer than any loop may be held, and what is measured with it is not ours.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
