@@ -1,13 +1,15 @@
 """Birds that flock: workers compute parts of the sky, and one window draws them.
 
 The window is pinned to the main thread. It is one of Tk where there is a display, and
-else a canvas of text, whose last picture is printed.
+else a canvas of text, whose last picture is printed. With the name of a file, the last
+frame is saved in it, as SVG.
 """
 
 import math
 import os
 import random
 import sys
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -28,14 +30,27 @@ class TextCanvas:
     def __init__(self) -> None:
         self.frames = 0
         self.rows: list[str] = []
+        self.birds: list[Bird] = []
 
     def draw(self, birds: list[Bird]) -> None:
         """Show them."""
+        self.birds = birds
         rows = [[" "] * int(SIZE) for _ in range(int(SIZE) // 2)]
         for x, y, *_ in birds:
             rows[int(y / 2) % len(rows)][int(x) % int(SIZE)] = "v"
         self.rows = ["".join(row).rstrip() for row in rows]
         self.frames += 1
+
+    def save(self, path: str) -> None:
+        """Write the frame as it is, each bird with the way that it flies."""
+        lines = [
+            f'<path d="M{x:.2f} {y:.2f}l{-vx * 2:.2f} {-vy * 2:.2f}" stroke="gray" '
+            f'stroke-width=".2"/><circle cx="{x:.2f}" cy="{y:.2f}" r=".4"/>'
+            for x, y, vx, vy in self.birds
+        ]
+        head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIZE} {SIZE}">'
+        back = '<rect width="100%" height="100%" fill="white"/>'
+        Path(path).write_text("\n".join([head, back, *lines, "</svg>\n"]))
 
 
 class TkCanvas(TextCanvas):
@@ -125,6 +140,8 @@ async def main() -> None:
                 scope.schedule(settle, cell, birds_then)
             await scope.schedule(draw, window, cells)
         after = await scope.schedule(disorder, cells)
+    for path in sys.argv[1:]:
+        canvas.save(path)
     print("\n".join(row for row in canvas.rows if row))
     print("frames:", canvas.frames)
     print("they flock:", after < before / 2)
