@@ -9,11 +9,10 @@ The ring has more slots than a worker can have unheard records, as a rule; where
 more, it waits. What is too large for a slot has to be sent before it goes on, too.
 """
 
-import mmap
-import os
 import struct
-import tempfile
 from typing import Final
+
+from tractor.futures.parts import make_shared, map_shared
 
 SLOTS: Final = 4096  # records
 SLOT: Final = 256  # bytes of each
@@ -37,11 +36,7 @@ class Log:
     """
 
     def __init__(self, path: str) -> None:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            self._map = mmap.mmap(descriptor, _SIZE)
-        finally:
-            os.close(descriptor)
+        self._map = map_shared(path, _SIZE)
         self.written = 0
 
     def begin(self, order: int) -> None:
@@ -83,12 +78,4 @@ class Log:
 
 def make() -> str:
     """Path of a new file for it; whoever made it removes it."""
-    descriptor, path = tempfile.mkstemp(prefix="tractor-cowns-")
-    try:
-        with open(descriptor, "wb") as file:
-            # A hole that cannot be filled, on a full disk, would end who writes to it.
-            file.write(bytes(_SIZE))
-    except OSError:
-        os.unlink(path)
-        raise
-    return path
+    return make_shared("tractor-cowns-", _SIZE)

@@ -10,14 +10,12 @@ again before the pool has heard of its outcome. What is too large for a slot has
 sent before the next task begins.
 """
 
-import mmap
-import os
 import struct
-import tempfile
 from collections.abc import Iterator
 from typing import Final
 
 from tractor.futures._parcels import KINDS, Kind
+from tractor.futures._shared_file import make_shared, map_shared
 
 SLOTS: Final = 32  # tasks that a worker may have at once
 SLOT: Final = 512  # bytes of each
@@ -37,11 +35,7 @@ class Journal:
     """
 
     def __init__(self, path: str) -> None:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            self._map = mmap.mmap(descriptor, _SIZE)
-        finally:
-            os.close(descriptor)
+        self._map = map_shared(path, _SIZE)
         self._written = 0
 
     def begin(self, number: int) -> None:
@@ -82,12 +76,4 @@ class Journal:
 
 def make() -> str:
     """Path of a new file for it; whoever made it removes it."""
-    descriptor, path = tempfile.mkstemp(prefix="tractor-journal-")
-    try:
-        with open(descriptor, "wb") as file:
-            # A hole that cannot be filled, on a full disk, would end who writes to it.
-            file.write(bytes(_SIZE))
-    except OSError:
-        os.unlink(path)
-        raise
-    return path
+    return make_shared("tractor-journal-", _SIZE)
