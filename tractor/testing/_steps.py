@@ -5,6 +5,7 @@ so do heartbeats and cancellations.
 """
 
 import functools
+import gc
 import os
 import resource
 from collections.abc import Callable, Iterator
@@ -38,28 +39,52 @@ def watched_steps(item: "pytest.Item", limit: float = SLOW_STEP) -> Iterator[Non
 
     limit *= 2 if os.getloadavg()[0] > 2 * (os.cpu_count() or 1) else 1
     slow: list[str] = []
-    run = _watched(trio.run, limit, slow)
+    collector = _Collector()
+    run = _watched(trio.run, lambda: StepWatch(limit, slow, collector))
     # pytest-trio took the runner at collection, but asks the closest marker for it.
     if item.get_closest_marker("trio") is not None:
         item.add_marker(pytest.mark.trio(run=run), append=False)
     with pytest.MonkeyPatch.context() as patch:  # of its own: a test may undo the other
         patch.setattr(trio, "run", run)
-        yield
+        gc.callbacks.append(collector)
+        try:
+            yield
+        finally:
+            gc.callbacks.remove(collector)
     if slow:
         pytest.fail("\n".join(slow) + f"; at most {limit} s are allowed", pytrace=False)
+
+
+class _Collector:
+    """How long the garbage collector of this interpreter has run."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._began = 0.0
+
+    def __call__(self, phase: str, info: object) -> None:
+        del info
+        if phase == "start":
+            self._began = perf_counter()
+        elif self._began:  # else it had begun before we were called
+            self.seconds += perf_counter() - self._began
 
 
 class StepWatch(trio.abc.Instrument):
     """Notes each step of a task that takes longer than `limit` seconds.
 
-    Time in which the thread was ready but another process had the processor is not
-    the task's fault. The kernel counts it, but reading the count on each step would
-    slow them all down, so it is read now and then, and after a slow one.
+    Two things are not the task's fault. The collector looks at all that the process
+    keeps, pytest's reports of thousands of tests too, in whose step it comes to run.
+    And the thread may be ready while another process has the processor. The kernel
+    counts that, but reading the count on each step would slow them all down, so it is
+    read now and then, and after a slow one.
     """
 
-    def __init__(self, limit: float, slow: list[str]) -> None:
+    def __init__(self, limit: float, slow: list[str], collector: _Collector) -> None:
         self._limit = limit
         self._slow = slow
+        self._collector = collector
+        self._collected = 0.0
         self._began = 0.0
         self._read_at = -READ_EVERY
         self._waited = 0.0
@@ -69,6 +94,7 @@ class StepWatch(trio.abc.Instrument):
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         """Start the clock."""
         del task
+        self._collected = self._collector.seconds
         self._computed, self._gave_up = thread_time(), _given_up()
         self._began = now = perf_counter()
         if now - self._read_at > READ_EVERY:
@@ -77,6 +103,8 @@ class StepWatch(trio.abc.Instrument):
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         """Stop it."""
         took = perf_counter() - self._began
+        if took > self._limit:
+            took -= self._collector.seconds - self._collected
         if took > self._limit:
             took -= _waited_for_processor() - self._waited
         if took > self._limit and _given_up() == self._gave_up:
@@ -100,13 +128,10 @@ def _given_up() -> int:
     return resource.getrusage(_THREAD).ru_nvcsw
 
 
-def _watched(run: Callable[..., Any], limit: float, slow: list[str]) -> Any:
+def _watched(run: Callable[..., Any], make_watch: Callable[[], StepWatch]) -> Any:
     @functools.wraps(run)
     def watched(*args: Any, **kwargs: Any) -> Any:
-        kwargs["instruments"] = [
-            *kwargs.get("instruments", ()),
-            StepWatch(limit, slow),
-        ]
+        kwargs["instruments"] = [*kwargs.get("instruments", ()), make_watch()]
         return run(*args, **kwargs)
 
     return watched
