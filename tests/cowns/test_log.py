@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tractor.cowns._log import ROOM, SLOTS, Log, make
+from tractor.cowns import _log
+from tractor.cowns._log import ROOM, SLOT, SLOTS, Log, make
 
 
 @pytest.fixture
@@ -48,3 +49,13 @@ def test_what_is_too_large_says_so(sides: tuple[Log, Log]) -> None:
     assert not worker.put(bytes(ROOM + 1))
     assert worker.put(b"last")
     assert scope.after(1) == [b"last"]
+
+
+def test_what_was_cut_short_does_not_count(sides: tuple[Log, Log]) -> None:
+    """A worker that dies as it notes something has noted all before that."""
+    worker, scope = sides
+    for text in (b"one", b"two"):
+        worker.put(text)
+    end = _log._START + 2 * SLOT
+    worker._map[end - 8 : end] = bytes(8)
+    assert scope.after(0) == [b"one"]

@@ -18,11 +18,13 @@ SLOTS: Final = 4096  # records
 SLOT: Final = 256  # bytes of each
 QUOTA: Final = 768  # behaviours that a worker may have, a few records each
 
+ROOM: Final = SLOT - 18  # bytes of a record
+
 _NUMBER: Final = struct.Struct("=q")
-_HEAD: Final = struct.Struct("=qH")  # place of the record, 0 for none; its bytes
+# The place of the record, 0 for none; its bytes; the record; its place again.
+_SLOT: Final = struct.Struct(f"=qH{ROOM}sq")
 _START: Final = 64  # where the ring begins
 _SIZE: Final = _START + SLOTS * SLOT
-ROOM: Final = SLOT - _HEAD.size
 
 
 class Log:
@@ -48,13 +50,10 @@ class Log:
         at = _START + self.written % SLOTS * SLOT
         self.written += 1
         size = len(record)
-        # The place comes last: without it the rest does not count.
-        _HEAD.pack_into(self._map, at, 0, 0)
         if size > ROOM:
             return False
-        start = at + _HEAD.size
-        self._map[start : start + size] = record
-        _HEAD.pack_into(self._map, at, self.written, size)
+        # Written from front to back: one in which the places differ was cut short.
+        _SLOT.pack_into(self._map, at, self.written, size, record, self.written)
         return True
 
     def last_begun(self) -> int:
@@ -65,10 +64,9 @@ class Log:
         """Records after the first `heard` ones, in order."""
         found: dict[int, bytes] = {}
         for at in range(_START, _SIZE, SLOT):
-            place, size = _HEAD.unpack_from(self._map, at)
-            if place > heard:
-                start = at + _HEAD.size
-                found[place] = bytes(self._map[start : start + size])
+            place, size, record, again = _SLOT.unpack_from(self._map, at)
+            if place > heard and place == again:
+                found[place] = record[:size]
         return [found[place] for place in sorted(found)]
 
     def close(self) -> None:

@@ -29,7 +29,6 @@ from tractor.cowns._held import (
 if TYPE_CHECKING:
     from tractor.cowns._inside import Inside
     from tractor.cowns._log import Log
-    from tractor.cowns._when import Shape
 
 FEW: Final = 8  # of which a list is as good as a set
 INLINE: Final = 1024  # bytes of states that go with the outcome
@@ -61,6 +60,7 @@ class Runner:
         self._outbox = inside.outbox
         self._log = log
         self._unsaved: dict[int, Cown[Any]] = {}
+        self._awaited: Job | None = None  # nothing is unsaved but what this one holds
 
     def run(self) -> None:
         """Run what comes, until the bell tells of the end."""
@@ -95,8 +95,9 @@ class Runner:
         except KeyError:  # it was lost after this was placed behind others over it
             self._outbox.put(r.DONE, order, r.BROKEN, b"", [], [], [])
             return
-        if self._unsaved:
+        if self._unsaved and job is not self._awaited:
             self._save(numbers_in(shape))
+        self._awaited = None
         self._log.begin(order)
         began = time.perf_counter()
         states: list[r.State] = []
@@ -148,10 +149,10 @@ class Runner:
     def _next_ones(self) -> Collection[int]:
         """Numbers that the next behaviour will hold, if there is one."""
         try:
-            shape: Shape = self.jobs[0][2]
+            job = self._awaited = self.jobs[0]
         except IndexError:
             return list(self._unsaved)  # there may be one in a moment
-        return numbers_in(shape)
+        return numbers_in(job[2])
 
     def _save(self, but: Collection[int]) -> None:
         with self.lock:
