@@ -174,3 +174,15 @@ def test_a_missing_docstring_is_found() -> None:
     assert not is_explained(lambda: None)
     assert is_explained(public)
     assert is_explained(3.0)
+
+
+API: Final = (PACKAGE.parent / "docs/reference/api.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name, value in PUBLIC.items() if not inspect.ismodule(value)],
+)
+def test_each_name_is_in_the_reference(name: str) -> None:
+    """Those that are loaded late, too."""
+    assert f"`{name}`" in API

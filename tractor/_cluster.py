@@ -18,6 +18,8 @@ async def open_actor_cluster(
     names: Sequence[str] | None = None,
     *,
     start_method: str | None = None,
+    infect_asyncio: bool = False,
+    proc_kwargs: dict[str, Any] | None = None,
     **runtime_kwargs: Any,
 ) -> AsyncIterator[dict[str, Portal]]:
     """Start several actors that serve the same modules, all at the same time.
@@ -30,6 +32,8 @@ async def open_actor_cluster(
         names: Their names, each prefixed with that of this actor; by default
             ``worker_0`` and so on.
         start_method: Key of a spawn backend; by default the tree's.
+        infect_asyncio: As for `ActorNursery.start_actor`, for each of them.
+        proc_kwargs: As for `ActorNursery.start_actor`, likewise.
         **runtime_kwargs: For `open_root_actor`, where no actor runs yet.
 
     Returns:
@@ -49,7 +53,11 @@ async def open_actor_cluster(
 
         async def start(name: str) -> None:
             portals[name] = await an.start_actor(
-                name, enable_modules=served, start_method=start_method
+                name,
+                enable_modules=served,
+                start_method=start_method,
+                infect_asyncio=infect_asyncio,
+                proc_kwargs=proc_kwargs,
             )
 
         async with trio.open_nursery() as starting:

@@ -18,6 +18,7 @@ together have `LOOP_END` seconds: whoever stops this actor has the patience for 
 import _interpreters
 import asyncio
 import signal
+import sys
 import warnings
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -63,6 +64,8 @@ class _Guest[T]:
         self._escaped: BaseException | None = None  # out of the loop
         self._token: trio.lowlevel.TrioToken | None = None
         self._ctrl_c: _CtrlC | None = None
+        self._hooks: Any = None  # of trio's, for async generators
+        self._hooks_lost = False
 
     def run(self) -> T:
         try:
@@ -101,6 +104,7 @@ class _Guest[T]:
 
     def _break_off(self, error: BaseException) -> None:
         self._escaped = self._escaped or error
+        self._hooks_lost = True  # asyncio sets its own whenever its loop is started
         self._scope.cancel(reason=f"the asyncio loop was left: {error!r}")
 
     def _start(self) -> None:
@@ -118,6 +122,7 @@ class _Guest[T]:
             self._done(outcome.Error(exc))
             return
         self._token = trio.lowlevel.current_trio_token()
+        self._hooks = sys.get_asyncgen_hooks()
         if (handler := signal.getsignal(signal.SIGINT)) is not before:
             assert callable(handler)  # it is trio's
             self._ctrl_c = _CtrlC(self._token, handler)
@@ -136,6 +141,9 @@ class _Guest[T]:
             self._loop.call_soon_threadsafe(self._step, fn)
 
     def _step(self, fn: Callable[[], object]) -> None:
+        if self._hooks_lost and self._hooks is not None:
+            self._hooks_lost = False
+            sys.set_asyncgen_hooks(*self._hooks)
         try:
             fn()
         except BaseException as exc:  # noqa: BLE001 (no step follows, and asyncio would only log it)

@@ -13,7 +13,7 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from importlib import import_module
 from types import FrameType
@@ -85,6 +85,8 @@ async def open_root_actor(  # noqa: PLR0913 (keyword options of the public inter
     debug_mode: bool | None = None,
     maybe_enable_greenback: bool = False,
     debug_filter: Callable[[BaseException], bool] | None = None,
+    repl_fixture: Callable[[Any], AbstractContextManager[bool | None]] | None = None,
+    hide_tb: bool = True,
 ) -> AsyncIterator[Actor]:
     """Run the root of a tree of actors around the block.
 
@@ -128,8 +130,11 @@ async def open_root_actor(  # noqa: PLR0913 (keyword options of the public inter
             ``TRACTOR_DEBUG_MODE`` is set.
         maybe_enable_greenback: Whether ``breakpoint()`` lets the loop of its actor run
             on while it waits for the terminal, if greenback is installed.
-        debug_filter: Says which errors of this actor are worth a REPL; by default all
-            but cancellations and what ends programs.
+        debug_filter: Says which errors are worth a REPL; by default all but
+            cancellations and what ends programs. It works in all actors of the tree if
+            it is at the top level of a module, which they then import.
+        repl_fixture: Called around each REPL; see `pause`. Likewise.
+        hide_tb: Whether REPLs leave out frames of ours and of trio's.
 
     Raises:
         RuntimeFailure: An actor runs in this interpreter already, or a child
@@ -171,7 +176,14 @@ async def open_root_actor(  # noqa: PLR0913 (keyword options of the public inter
     debug = None
     if bool(os.environ.get(DEBUG_VARIABLE)) if debug_mode is None else debug_mode:
         attach = import_module(DEBUGGER).attach_root
-        debug = partial(attach, actor, debug_filter, maybe_enable_greenback)
+        debug = partial(
+            attach,
+            actor,
+            debug_filter=debug_filter,
+            repl_fixture=repl_fixture,
+            hide_tb=hide_tb,
+            use_greenback=maybe_enable_greenback,
+        )
     async with _running(actor, options, debug):
         yield actor
 

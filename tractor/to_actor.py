@@ -9,13 +9,16 @@ from tractor._root import open_nursery
 from tractor.runtime import path_of
 
 
-async def run[*Ts, T](
+async def run[*Ts, T](  # noqa: PLR0913 (keyword options of the public interface)
     fn: Callable[[*Ts], Awaitable[T]],
     /,
     *args: *Ts,
     name: str | None = None,
     enable_modules: Iterable[str] = (),
     start_method: str | None = None,
+    loglevel: str | None = None,
+    infect_asyncio: bool = False,
+    proc_kwargs: dict[str, Any] | None = None,
 ) -> T:
     """Run one async function in an actor of its own and return its result.
 
@@ -28,6 +31,9 @@ async def run[*Ts, T](
         name: Of the actor; the function's by default.
         enable_modules: Modules to serve beside that of `fn`.
         start_method: Key of a spawn backend; by default the tree's.
+        loglevel: As for `ActorNursery.start_actor`.
+        infect_asyncio: As for `ActorNursery.start_actor`.
+        proc_kwargs: As for `ActorNursery.start_actor`.
 
     Raises:
         TypeError: `fn` is not an async function; nothing was started.
@@ -51,6 +57,9 @@ async def run[*Ts, T](
             name or func,
             enable_modules=[ns, *enable_modules],
             start_method=start_method,
+            loglevel=loglevel,
+            infect_asyncio=infect_asyncio,
+            proc_kwargs=proc_kwargs,
         )
         result = await portal.run(target, *arguments, **keywords)
         await an.cancel()

@@ -134,6 +134,30 @@ async def test_a_step_lets_clocks_run(desk: Desk) -> None:
     lease.release()
 
 
+async def test_who_goes_on_is_known_to_have_left(desk: Desk) -> None:
+    """So Ctrl-C means the tree again at once, and not when the desk has time for it."""
+    lease = await acquired(desk, "stepper")
+    for _ in range(10):
+        lease.step()
+        assert desk.holder == ""
+        await lease.acquire_soon()
+        assert desk.holder == "stepper"
+    lease.release()
+    assert desk.holder == ""
+
+
+async def test_a_late_answer_is_no_turn(
+    desk: Desk, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who did not wait for it any more reads it with the next one."""
+    monkeypatch.setattr(_lease, "ANSWER", 0.0)
+    lease = await acquired(desk, "stepper")
+    lease.step()
+    with trio.fail_after(SAFETY):
+        assert await lease.acquire_soon() == path
+    lease.release()
+
+
 async def test_without_a_terminal() -> None:
     """Whoever asks is told so."""
     with closing(Desk(None)) as desk:

@@ -1,5 +1,6 @@
 """Infected actors on every spawn backend: what runs in them, and how they end."""
 
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from tests._helpers import (
     write_program,
 )
 from tests.to_asyncio import actors
-from tractor import ActorDied, RemoteActorError, RuntimeFailure, to_asyncio
+from tractor import ActorDied, RemoteActorError, RuntimeFailure, to_actor, to_asyncio
 
 LOOP_END: Final = 1.0  # seconds; docs/adr/0021
 MODULES: Final = (actors.__name__,)
@@ -44,6 +45,80 @@ async def start(an: tractor.ActorNursery, **options: Any) -> tractor.Portal:
     return await an.start_actor(
         "x", enable_modules=MODULES, infect_asyncio=True, **options
     )
+
+
+# -- How to start one ------------------------------------------------------------------
+
+
+async def test_each_way_to_start_an_actor_can_infect_it(start_method: str) -> None:
+    """For one call, for several actors, and for one that is kept running."""
+    infected: list[bool] = []
+
+    async def ask(portal: tractor.Portal) -> None:
+        infected.append((await portal.run(actors.what_runs))[0])
+
+    async with open_tree(start_method) as an:
+        told = await to_actor.run(actors.what_runs, infect_asyncio=True)
+        infected.append(told[0])
+        cluster = tractor.open_actor_cluster(MODULES, 2, infect_asyncio=True)
+        async with cluster as portals:
+            for portal in portals.values():
+                await ask(portal)
+        async with tractor.open_supervisor() as supervisor:
+            await ask(
+                await supervisor.start_actor(
+                    "kept", enable_modules=MODULES, infect_asyncio=True
+                )
+            )
+            runs = supervisor.run_in_actor(
+                actors.what_runs, restart="temporary", infect_asyncio=True
+            )
+            infected.append((await (await runs).wait_for_result())[0])
+            await supervisor.cancel()
+        portal = await an.run_in_actor(actors.what_runs, infect_asyncio=True)
+        infected.append((await portal.wait_for_result())[0])
+        await an.cancel()
+    assert infected == [True] * 6
+
+
+async def test_each_way_takes_options_of_the_mechanism(start_method: str) -> None:
+    """`proc_kwargs` reach it, and it refuses what it does not know."""
+    options: dict[str, Any] = {"proc_kwargs": {"nope": 1}}
+    async with open_tree(start_method):
+        with raises(TypeError, match="nope"):
+            await to_actor.run(actors.what_runs, **options)
+        with raises(TypeError, match="nope"):
+            async with tractor.open_actor_cluster(MODULES, 1, **options):
+                pass
+        async with tractor.open_supervisor() as supervisor:
+            with raises(TypeError, match="nope"):
+                await supervisor.start_actor("x", **options)
+            with raises(TypeError, match="nope"):
+                await supervisor.run_in_actor(actors.what_runs, **options)
+            await supervisor.cancel()
+
+
+def test_a_daemon_can_be_infected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it serves can use asyncio, and it ends as other daemons do."""
+    text = """
+    import trio, tractor
+    from tests.to_asyncio import actors
+
+    told = []
+
+    async def serve():
+        told.append(await actors.what_runs())
+        tractor.current_actor().cancel_soon()
+
+    trio.lowlevel.spawn_system_task(serve)
+    """
+    write_program(tmp_path, text, "infected_daemon.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "infected_daemon", raising=False)
+    tractor.run_daemon(["infected_daemon"], infect_asyncio=True)
+    assert sys.modules.pop("infected_daemon").told[0][0]
 
 
 # -- What runs there -------------------------------------------------------------------

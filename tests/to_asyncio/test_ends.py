@@ -1,6 +1,7 @@
 """Ends that come at a bad moment: no block waits for ever, and all is tidied up."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tests._helpers import raises
 from tests.to_asyncio.test_channel import idle, on_asyncio
 from tractor import RuntimeFailure
 from tractor.to_asyncio import (
+    AsyncioRuntimeTranslationError,
     AsyncioTaskExited,
     LinkedTaskChannel,
     TrioCancelled,
@@ -25,24 +27,32 @@ from tractor.to_asyncio import (
 
 @on_asyncio
 async def test_a_time_out_does_not_hide_the_end_of_the_block() -> None:
-    """A task that hears of its own time-out only is cancelled where it waits next."""
+    """A task that hears of its own time-out only is cancelled where it waits next.
+
+    Also if it takes some turns of the loop to clean up after that.
+    """
     limits: list[asyncio.Timeout] = []
     told: list[str] = []
 
-    async def target(chan: LinkedTaskChannel) -> None:
+    async def target(chan: LinkedTaskChannel, turns: int) -> None:
         try:
             async with asyncio.timeout(None) as limit:
                 limits.append(limit)
                 chan.started_nowait()
-                await chan.receive()
+                try:
+                    await chan.receive()
+                finally:
+                    for _ in range(turns):
+                        await asyncio.sleep(0)
         except TimeoutError:
             told.append("late")
         await asyncio.Event().wait()
 
-    async with open_channel_from(target):
-        await wait_all_tasks_blocked()
-        limits[0].reschedule(0)  # runs between the end of the block and the task
-    assert told == ["late"]
+    for turns in (0, 5):
+        async with open_channel_from(target, turns=turns):
+            await wait_all_tasks_blocked()
+            limits[-1].reschedule(0)  # runs between the end of the block and the task
+    assert told == ["late", "late"]
 
 
 @on_asyncio
@@ -185,3 +195,31 @@ def test_a_task_that_leaves_the_loop_at_its_end_holds_up_nobody(how: str) -> Non
     else:
         assert run_as_asyncio_guest(main) == "main"
     assert sorted(ended) == ["task", "thread"]
+
+
+def test_generators_of_trio_stay_so_after_the_loop_was_left() -> None:
+    """They are closed by trio, also those that are begun after that."""
+    closed_by_trio: list[bool] = []
+    kept: list[AsyncIterator[int]] = []
+
+    async def count() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            closed_by_trio.append(trio.lowlevel.in_trio_task())
+
+    async def begin_one() -> None:
+        kept.append(count())
+        await anext(kept[-1])
+
+    async def main() -> None:
+        await begin_one()
+        asyncio.get_running_loop().stop()
+        try:
+            await trio.sleep_forever()
+        finally:
+            await begin_one()
+
+    with pytest.raises(AsyncioRuntimeTranslationError):
+        run_as_asyncio_guest(main)
+    assert closed_by_trio == [True, True]

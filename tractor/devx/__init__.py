@@ -32,9 +32,12 @@ from tractor.devx.debug import BoxedMaybeException as BoxedMaybeException
 from tractor.devx.debug import DebugRequestError as DebugRequestError
 from tractor.devx.debug import acquire_debug_lock as acquire_debug_lock
 from tractor.devx.debug import breakpoint as breakpoint
+from tractor.devx.debug import maybe_init_greenback as maybe_init_greenback
 from tractor.devx.debug import maybe_open_crash_handler as maybe_open_crash_handler
 from tractor.devx.debug import maybe_wait_for_debugger as maybe_wait_for_debugger
+from tractor.devx.debug import mk_pdb as mk_pdb
 from tractor.devx.debug import open_crash_handler as open_crash_handler
 from tractor.devx.debug import pause as pause
 from tractor.devx.debug import pause_from_sync as pause_from_sync
 from tractor.devx.debug import post_mortem as post_mortem
+from tractor.devx.debug import sigint_shield as sigint_shield

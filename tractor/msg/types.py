@@ -34,6 +34,9 @@ class RuntimeVars(Struct, frozen=True, kw_only=True):
         debug_mode: Whether a crash opens a REPL.
         debug_desk: Where the terminal is asked for; empty where there is no debugger.
         debug_greenback: Whether sync code may wait for it while the loop runs on.
+        debug_filter: Where the function is that says which errors are worth a REPL.
+        repl_fixture: Where the one is that is entered around a REPL.
+        debug_hide_tb: Whether a REPL leaves out frames of ours.
         graces: Seconds for each rung of the ladder.
         max_frame: Largest message in bytes.
         boot_timeout: Seconds from spawn to ready.
@@ -50,6 +53,9 @@ class RuntimeVars(Struct, frozen=True, kw_only=True):
     debug_mode: bool = False
     debug_desk: str = ""
     debug_greenback: bool = False
+    debug_filter: str = ""
+    repl_fixture: str = ""
+    debug_hide_tb: bool = True
     graces: Graces = Graces()
     max_frame: int = MAX_FRAME
     boot_timeout: float = 20.0

@@ -142,6 +142,7 @@ class ActorNursery:
         enable_modules: Iterable[str] = (),
         start_method: str | None = None,
         loglevel: str | None = None,
+        inherit_parent_main: bool = True,
         infect_asyncio: bool = False,
         proc_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
@@ -157,6 +158,7 @@ class ActorNursery:
             enable_modules: Modules to serve beside that of `fn`.
             start_method: As for `start_actor`.
             loglevel: As for `start_actor`.
+            inherit_parent_main: As for `start_actor`.
             infect_asyncio: As for `start_actor`.
             proc_kwargs: As for `start_actor`.
             **kwargs: Arguments of `fn`, as msgpack.
@@ -178,7 +180,7 @@ class ActorNursery:
             name or func,
             modules,
             loglevel,
-            inherit_main=True,
+            inherit_main=inherit_parent_main,
             infect_asyncio=infect_asyncio,
         )
         main = MainTask(ns, func, kwargs, call_types(fn).result)

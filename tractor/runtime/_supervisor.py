@@ -54,7 +54,7 @@ class Supervisor:
         # Whoever adds a child, its time is that of the task that supervises.
         self._context = copy_context()
 
-    async def start_actor(
+    async def start_actor(  # noqa: PLR0913 (keyword options of the public interface)
         self,
         name: str,
         *,
@@ -63,6 +63,7 @@ class Supervisor:
         start_method: str | None = None,
         loglevel: str | None = None,
         infect_asyncio: bool = False,
+        proc_kwargs: dict[str, Any] | None = None,
     ) -> Portal:
         """Start an actor that serves calls, and keep it running.
 
@@ -74,6 +75,7 @@ class Supervisor:
             start_method: As for `ActorNursery.start_actor`.
             loglevel: As for `ActorNursery.start_actor`.
             infect_asyncio: As for `ActorNursery.start_actor`.
+            proc_kwargs: As for `ActorNursery.start_actor`.
 
         Raises:
             ValueError: The name is taken, or there is no such kind of restart.
@@ -89,18 +91,23 @@ class Supervisor:
                 start_method=start_method,
                 loglevel=loglevel,
                 infect_asyncio=infect_asyncio,
+                proc_kwargs=proc_kwargs,
             )
 
         return await self._add(name, restart, start)
 
-    async def run_in_actor(
+    async def run_in_actor(  # noqa: PLR0913 (keyword options of the public interface)
         self,
         fn: Callable[..., Awaitable[Any]],
         /,
         *,
         name: str | None = None,
         restart: Restart = "transient",
+        enable_modules: Iterable[str] = (),
         start_method: str | None = None,
+        loglevel: str | None = None,
+        infect_asyncio: bool = False,
+        proc_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> Portal:
         """Run a function in an actor, and run it again in a new one when it fails.
@@ -110,16 +117,30 @@ class Supervisor:
             name: Unique in this supervisor; the function's name by default.
             restart: As for `start_actor`. A ``permanent`` one is run again also
                 when it has returned.
+            enable_modules: As for `ActorNursery.run_in_actor`.
             start_method: As for `ActorNursery.start_actor`.
+            loglevel: As for `ActorNursery.start_actor`.
+            infect_asyncio: As for `ActorNursery.start_actor`.
+            proc_kwargs: As for `ActorNursery.start_actor`.
             **kwargs: Arguments of `fn`.
 
         Raises:
             Exception: As for `ActorNursery.run_in_actor` and `start_actor`.
         """
         chosen = name or fn.__name__
+        modules = list(enable_modules)
 
         def start(an: ActorNursery) -> Awaitable[Portal]:
-            return an.run_in_actor(fn, name=chosen, start_method=start_method, **kwargs)
+            return an.run_in_actor(
+                fn,
+                name=chosen,
+                enable_modules=modules,
+                start_method=start_method,
+                loglevel=loglevel,
+                infect_asyncio=infect_asyncio,
+                proc_kwargs=proc_kwargs,
+                **kwargs,
+            )
 
         return await self._add(chosen, restart, start)
 

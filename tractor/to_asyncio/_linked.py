@@ -29,6 +29,7 @@ from tractor.trionics import is_cancellation
 log: Final = get_logger("to_asyncio")
 
 QUICK: Final = 3  # turns of both loops in which a task is made, runs, and is noticed
+AGAIN: Final = 0.05  # seconds until a task that cleans up after a time-out is looked at
 
 type TrioEnd = type[TrioTaskExited] | type[TrioCancelled]
 
@@ -140,7 +141,11 @@ class LinkedTask:
     def _tell_again(self) -> None:
         """Cancel a task that lives on: what it got was a time-out of its own."""
         assert self._task is not None, "it was not started"
-        if not self._task.cancelling():
+        if self._task.done():
+            return
+        if self._task.cancelling():  # asyncio tells nobody when that is taken back
+            running_loop().call_later(AGAIN, self._tell_again)
+        else:
             self._task.cancel("the trio side has ended")
 
     def _note_end(self, task: asyncio.Task[outcome.Outcome[Any]]) -> None:

@@ -3,12 +3,16 @@
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import trio
-from msgspec import Struct
 
 from tractor.devx.debug._debugger import slot
+from tractor.devx.debug._options import (
+    BoxedMaybeException,
+    ReplFixture,
+    ReplOptions,
+    make_options,
+)
 from tractor.devx.debug._pause import debug_mode
 
 type Errors = Collection[type[BaseException]]
@@ -16,30 +20,13 @@ type Errors = Collection[type[BaseException]]
 IGNORED: Errors = frozenset({KeyboardInterrupt, trio.Cancelled})
 
 
-class BoxedMaybeException(Struct):
-    """What a block of `open_crash_handler` raised, if anything.
-
-    Attributes:
-        value: The error.
-        raise_on_exit: Whether it goes on from the block: for all errors, or for those
-            of some types.
-    """
-
-    value: BaseException | None = None
-    raise_on_exit: bool | tuple[type[BaseException], ...] = True
-
-    def goes_on(self) -> bool:
-        """Whether the block raises it."""
-        if isinstance(self.raise_on_exit, bool):
-            return self.raise_on_exit
-        return isinstance(self.value, self.raise_on_exit)
-
-
 @contextmanager
 def open_crash_handler(
     catch: Errors = frozenset({BaseException}),
     ignore: Errors = IGNORED,
     *,
+    hide_tb: bool | None = None,
+    repl_fixture: ReplFixture | None = None,
     raise_on_exit: bool | tuple[type[BaseException], ...] = True,
 ) -> Iterator[BoxedMaybeException]:
     """Open a REPL when the block raises; also where no actor runs.
@@ -47,6 +34,8 @@ def open_crash_handler(
     Args:
         catch: Types of errors for which it opens.
         ignore: Types for which it does not all the same.
+        hide_tb: As for `pause`.
+        repl_fixture: As for `pause`.
         raise_on_exit: Whether they go on after it, or which of them.
 
     Returns:
@@ -62,7 +51,8 @@ def open_crash_handler(
         raise
     except tuple(catch) as exc:
         box.value = exc
-        _post_mortem(exc)
+        tree = None if slot.debugger is None else slot.debugger.options
+        _post_mortem(exc, make_options(hide_tb, repl_fixture, tree))
         if box.goes_on():
             raise
 
@@ -73,6 +63,8 @@ def maybe_open_crash_handler(
     *,
     catch: Errors = frozenset({BaseException}),
     ignore: Errors = IGNORED,
+    hide_tb: bool | None = None,
+    repl_fixture: ReplFixture | None = None,
     raise_on_exit: bool | tuple[type[BaseException], ...] = True,
 ) -> Iterator[BoxedMaybeException]:
     """`open_crash_handler`, or nothing.
@@ -81,6 +73,8 @@ def maybe_open_crash_handler(
         pdb: Which of the two; by default the first one in debug mode.
         catch: As there.
         ignore: As there.
+        hide_tb: As there.
+        repl_fixture: As there.
         raise_on_exit: As there.
 
     Returns:
@@ -89,17 +83,21 @@ def maybe_open_crash_handler(
     if not (debug_mode() if pdb is None else pdb):
         yield BoxedMaybeException(raise_on_exit=raise_on_exit)
         return
-    with open_crash_handler(catch, ignore, raise_on_exit=raise_on_exit) as box:
+    with open_crash_handler(
+        catch,
+        ignore,
+        hide_tb=hide_tb,
+        repl_fixture=repl_fixture,
+        raise_on_exit=raise_on_exit,
+    ) as box:
         yield box
 
 
-def _post_mortem(error: BaseException) -> None:
+def _post_mortem(error: BaseException, options: ReplOptions) -> None:
     if slot.debugger is not None:
-        slot.debugger.post_mortem(error, slot.debugger.leases.new())
+        slot.debugger.post_mortem(error, slot.debugger.leases.new(), options)
         return
-    from tractor.devx.debug._repl import base  # local: it takes long
+    from tractor.devx.debug._repl import Seat, show  # local: it takes long
 
-    repl: Any = base()()
-    repl.reset()
-    repl.interaction(None, error.__traceback__)
+    show((None, error.__traceback__), Seat(options=options, error=error))
     sys.stdout.flush()

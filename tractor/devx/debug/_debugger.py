@@ -17,6 +17,8 @@ from tractor.devx.debug._desk import Desk
 from tractor.devx.debug._errors import DebugRequestError
 from tractor.devx.debug._frames import has_outside, waiting_frame, where
 from tractor.devx.debug._lease import Lease, Leases, stood_still, stood_still_now
+from tractor.devx.debug._named import Named, name_of
+from tractor.devx.debug._options import ReplFixture, ReplOptions, make_options
 from tractor.devx.debug._terminal import find_terminal
 from tractor.log import get_logger
 from tractor.msg.types import RuntimeVars
@@ -59,7 +61,8 @@ class Debugger(Hooks):
         runtime_vars: What the actor was given.
         aid: Its identity.
         desk: Of the tree, if this is its root.
-        debug_filter: Says which errors are worth a REPL.
+        debug_filter: Says which errors are worth a REPL, where it is known already.
+        repl_fixture: Is entered around each REPL, likewise.
     """
 
     def __init__(
@@ -67,14 +70,17 @@ class Debugger(Hooks):
         runtime_vars: RuntimeVars,
         aid: Aid,
         desk: Desk | None = None,
-        debug_filter: Filter = is_crash,
+        debug_filter: Filter | None = None,
+        repl_fixture: ReplFixture | None = None,
     ) -> None:
         self.address = runtime_vars.debug_desk
         self.on = runtime_vars.debug_mode
         self._use_greenback = runtime_vars.debug_greenback
         self._aid = aid
         self._desk = desk
-        self._filter = debug_filter
+        self._filter = Named("debug_filter", runtime_vars.debug_filter, debug_filter)
+        self._fixture = Named("repl_fixture", runtime_vars.repl_fixture, repl_fixture)
+        self._hide_tb = runtime_vars.debug_hide_tb
         self.leases = Leases(self.address, aid.name)
         self._seen: BaseException | None = None
         self._hook_before: Callable[..., Any] | None = None
@@ -91,10 +97,11 @@ class Debugger(Hooks):
         if frame is None and not has_outside(error.__traceback__):
             return  # a call of a function that is none, for one
         try:
-            if self._filter(error):
+            if (self._filter.get() or is_crash)(error):
+                options = self.options
                 lease = self.leases.new()
                 await lease.acquire_soon()
-                self.post_mortem(error, lease, frame=frame)
+                self.post_mortem(error, lease, options, frame=frame)
         except DebugRequestError as exc:
             log.devx("no REPL for %r: %s", error, exc)
         except trio.Cancelled:
@@ -125,25 +132,42 @@ class Debugger(Hooks):
 
     # -- REPLs -------------------------------------------------------------------------
 
-    def stop_at(self, frame: FrameType, lease: Lease) -> None:
-        """Open a REPL at the line that this frame is at, as soon as it goes on."""
-        from tractor.devx.debug._repl import stop_at  # local: it takes long
+    @property
+    def options(self) -> ReplOptions:
+        """How REPLs of this tree are opened, if nothing else is asked for."""
+        return make_options(self._hide_tb, self._fixture.get())
 
-        stop_at(frame, self.leases, lease, f"paused in actor {self._title()}")
+    def make_repl(self, options: ReplOptions, lease: Lease | None = None) -> Any:
+        """A REPL that is not open yet.
+
+        Args:
+            options: How it is to be opened.
+            lease: Of the terminal, if there is one already.
+        """
+        from tractor.devx.debug._repl import Seat, make  # local: it takes long
+
+        header = f"paused in actor {self._title()}"
+        return make(Seat(self.leases, lease, header, options))
+
+    def stop_at(self, frame: FrameType, lease: Lease, options: ReplOptions) -> None:
+        """Open a REPL at the line that this frame is at, as soon as it goes on."""
+        self.make_repl(options, lease).set_trace(frame)
 
     def post_mortem(
         self,
         error: BaseException,
         lease: Lease,
+        options: ReplOptions,
         tb: TracebackType | None = None,
         frame: FrameType | None = None,
     ) -> None:
         """Show where it was raised; waits in this thread if it is not one's turn."""
-        from tractor.devx.debug._repl import show  # local: it takes long
+        from tractor.devx.debug._repl import Seat, show  # local: it takes long
 
         self._seen = error
         header = f"crash in actor {self._title()}\n{type(error).__name__}: {error}"
-        show((frame, tb or error.__traceback__), self.leases, lease, header)
+        seat = Seat(self.leases, lease, header, options, error)
+        show((frame, tb or error.__traceback__), seat)
 
     def _title(self) -> str:
         return f"{self._aid.name!r} (pid {os.getpid()}{where()})"
@@ -221,12 +245,12 @@ def clocks_stood_still(since: float) -> bool:
 
 def on_breakpoint(*_args: object, **_kwargs: object) -> None:
     """What `breakpoint()` calls in debug mode."""
-    stop_sync(sys._getframe(1))
-
-
-def stop_sync(frame: FrameType) -> None:
-    """Stop at this frame, from sync code; the loop turns while one waits if it can."""
     debugger = current_debugger()
+    stop_sync(debugger, sys._getframe(1), debugger.options)
+
+
+def stop_sync(debugger: Debugger, frame: FrameType, options: ReplOptions) -> None:
+    """Stop at this frame, from sync code; the loop turns while one waits if it can."""
     lease = debugger.leases.new()
     if _has_portal():
         import greenback
@@ -234,7 +258,7 @@ def stop_sync(frame: FrameType) -> None:
         greenback.await_(lease.acquire_soon())
     else:
         lease.acquire()
-    debugger.stop_at(frame, lease)
+    debugger.stop_at(frame, lease, options)
 
 
 def _has_portal() -> bool:
@@ -247,7 +271,12 @@ def _has_portal() -> bool:
 
 
 async def attach_root(
-    actor: Actor, debug_filter: Filter | None, use_greenback: bool
+    actor: Actor,
+    *,
+    debug_filter: Filter | None,
+    repl_fixture: ReplFixture | None,
+    hide_tb: bool,
+    use_greenback: bool,
 ) -> None:
     """Give a root that is about to run, and so its tree, a debugger (internal)."""
     desk = Desk(find_terminal())
@@ -257,8 +286,11 @@ async def attach_root(
         debug_mode=True,
         debug_desk=desk.address,
         debug_greenback=use_greenback and find_spec("greenback") is not None,
+        debug_filter=name_of("debug_filter", debug_filter),
+        repl_fixture=name_of("repl_fixture", repl_fixture),
+        debug_hide_tb=hide_tb,
     )
-    debugger = Debugger(actor.runtime_vars, actor.aid, desk, debug_filter or is_crash)
+    debugger = Debugger(actor.runtime_vars, actor.aid, desk, debug_filter, repl_fixture)
     debugger.arm()
     actor.lifetime_stack.callback(debugger.disarm)
     actor.hooks = debugger

@@ -9,11 +9,12 @@ its process: whoever dies gives back what he had.
     from a guest              from the desk
     want NAME                 go PATH         once it is his turn
     lock NAME                 go PATH         likewise; he opens no REPL
-    step
-    done                                      his REPL left the terminal as it was
+    step                      known           his REPL left the terminal as it was
+    done                      known           likewise; the next one may have it
     look                      held 1 | free T at once; after `held 1` also `free T`
 
-Each is one line, and a name is JSON.
+Each is one line, and a name is JSON. Who steps or has done goes on when that is known:
+from then on Ctrl-C means the tree.
 """
 
 import os
@@ -186,8 +187,11 @@ class Desk:
             guest.done = True
             self._line.step(guest, time.monotonic())
             self._tell_free()
+            guest.tell("known")
         elif word == b"done":
             guest.done = True
+            self._leave_line(guest)
+            guest.tell("known")
         elif word == b"look":
             guest.looking = self._line.held
             guest.tell("held 1" if guest.looking else self._free())
@@ -200,6 +204,9 @@ class Desk:
             if self._saved is not None:
                 self._saved.restore()
             self.say(f"actor {guest.name!r} is gone, and its debugger with it")
+        self._leave_line(guest)
+
+    def _leave_line(self, guest: Guest) -> None:
         after = self._line.leave(guest, time.monotonic())
         self._let_in(after)
         if after is None:

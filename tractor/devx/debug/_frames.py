@@ -10,7 +10,7 @@ from typing import Final
 import trio
 
 # The packages whose frames nobody wants to be shown first.
-PACKAGES: Final = ("tractor", "trio")
+PACKAGES: Final = ("tractor", "trio", "outcome")
 INSIDE: Final = (
     *(f"{Path(str(sys.modules[name].__file__)).parent}/" for name in PACKAGES),
     contextlib.__file__,

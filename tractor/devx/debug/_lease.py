@@ -13,7 +13,7 @@ import trio
 from tractor.devx.debug._desk import as_address, is_own
 from tractor.devx.debug._errors import DebugRequestError
 
-ANSWER: Final = 1.0  # seconds that the desk has to say whether clocks stand still
+ANSWER: Final = 1.0  # seconds that the desk has to answer what needs no waiting
 PIECE: Final = 4096  # bytes read at once
 
 
@@ -80,12 +80,12 @@ class Lease:
 
     def step(self) -> None:
         """Run on, to come back soon."""
-        self._say(b"step\n")
+        self._tell(b"step\n")
         self.path = None
 
     def release(self) -> None:
         """Give it back."""
-        self._say(b"done\n")
+        self._tell(b"done\n")
         self._close()
 
     def _ask(self) -> socket.socket:
@@ -98,20 +98,24 @@ class Lease:
         if not data:
             msg = "the desk is closed"
             raise ConnectionError(msg)
-        self._unread += data
-        line, end, rest = self._unread.partition(b"\n")
-        if not end:
-            return
-        self._unread = rest
-        self.path = os.fsdecode(line.partition(b" ")[2])
-        if not self.path:
-            msg = "there is no terminal: the root of the tree was started without one"
-            raise DebugRequestError(msg)
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        for line in lines:
+            word, _, path = line.partition(b" ")
+            if word != b"go":  # an answer that was late
+                continue
+            self.path = os.fsdecode(path)
+            if not self.path:
+                msg = "there is no terminal: the root of the tree has none"
+                raise DebugRequestError(msg)
 
-    def _say(self, line: bytes) -> None:
-        if self._connection is not None:
+    def _tell(self, line: bytes) -> None:
+        """Tell the desk, and wait until it knows."""
+        if (connection := self._connection) is not None:
             with suppress(OSError):
-                self._connection.sendall(line)
+                connection.settimeout(ANSWER)
+                connection.sendall(line)
+                connection.recv(PIECE)
+            connection.settimeout(None)
 
     def _fail(self, exc: OSError) -> NoReturn:
         self._close()
@@ -147,17 +151,21 @@ class Leases:
         Raises:
             DebugRequestError: He has the terminal already, and would wait for himself.
         """
-        lock = locked.get()
-        if lock is not None and lock.path is not None:
-            msg = "no REPL in a block of acquire_debug_lock(), which has the terminal"
-            raise DebugRequestError(msg)
+        _refuse_in_lock()
         return self._kept() or Lease(self._address, self._name)
 
-    def again(self, lease: Lease) -> Lease:
-        """For whoever had this one at his last stop, and has it still if it is kept."""
-        if lease.path is not None:
+    def again(self, lease: Lease | None) -> Lease:
+        """For whoever had this one at his last stop, and has it still if it is kept.
+
+        Raises:
+            DebugRequestError: As for `new`.
+        """
+        if lease is not None and lease.path is not None:
             return lease
-        return lease if self._kept(lease) else Lease(self._address, self._name)
+        _refuse_in_lock()
+        if lease is not None and self._kept(lease):
+            return lease
+        return Lease(self._address, self._name)
 
     def keep(self, lease: Lease) -> None:
         """Its holder steps."""
@@ -170,6 +178,13 @@ class Leases:
             return None
         self._of_thread.kept = None
         return kept
+
+
+def _refuse_in_lock() -> None:
+    lock = locked.get()
+    if lock is not None and lock.path is not None:
+        msg = "no REPL in a block of acquire_debug_lock(), which has the terminal"
+        raise DebugRequestError(msg)
 
 
 def connected(address: str) -> socket.socket:

@@ -6,12 +6,17 @@ person (`n`, `s`) the program runs as always, and Ctrl-C means the tree again.
 
 import pdb
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from types import FrameType, TracebackType
 from typing import Any, Final
 
+from msgspec import Struct
+
 from tractor.devx.debug._frames import is_inside
 from tractor.devx.debug._lease import Lease, Leases
+from tractor.devx.debug._options import ReplOptions
 from tractor.devx.debug._terminal import at_terminal
 
 # Nobody wants to step through these.
@@ -30,31 +35,81 @@ def base() -> type[pdb.Pdb]:
     return found
 
 
+class Seat(Struct):
+    """Where a REPL is shown, and how.
+
+    Attributes:
+        leases: Of its actor; where no tree is, the REPL is at the standard streams.
+        lease: Of the terminal; it is waited for if it is not ours.
+        header: What to show before the first prompt.
+        options: How it is opened.
+        error: What it shows, if it was opened for that.
+    """
+
+    leases: Leases | None = None
+    lease: Lease | None = None
+    header: str = ""
+    options: ReplOptions = ReplOptions()
+    error: BaseException | None = None
+
+
 class _Terminal:
     """What makes a debugger wait for the terminal before it shows a prompt."""
 
-    _leases: Leases
-    _lease: Lease
-    _header: str
+    _seat = Seat()  # of the debuggers that pdb makes for itself, in `debug`
 
     def interaction(self, frame: Any, tb_or_exc: Any) -> None:
         """Show a prompt, and obey until the program is to go on."""
         this: Any = self
-        lease = self._lease = self._leases.again(self._lease)
+        stops = tb_or_exc is None  # in a program that goes on after it
+        with (
+            self._turn(may_step=stops) as path,
+            self._seat.options.entered(self._seat.error) as wanted,
+        ):
+            if wanted:
+                with self._at(path):
+                    super().interaction(frame, tb_or_exc)  # type: ignore[misc]
+            elif stops:
+                this.set_continue()
+
+    @contextmanager
+    def _turn(self, *, may_step: bool) -> Iterator[str | None]:
+        """Have the terminal of the tree, if there is one; its path."""
+        seat = self._seat
+        if seat.leases is None:
+            yield None
+            return
+        lease = seat.lease = seat.leases.again(seat.lease)
         try:
-            with at_terminal(lease.acquire(), self._interrupt) as streams:
-                this.stdin, this.stdout = streams
-                this.use_rawinput = True
-                if self._header:
-                    this.message(self._header)
-                    self._header = ""
-                super().interaction(frame, tb_or_exc)  # type: ignore[misc]
+            yield lease.acquire()
         finally:
-            this.stdin, this.stdout = sys.stdin, sys.stdout
-            if tb_or_exc is None and self._steps():
-                self._leases.keep(lease)
+            if may_step and self._steps():
+                seat.leases.keep(lease)
             else:
                 lease.release()
+
+    @contextmanager
+    def _at(self, path: str | None) -> Iterator[None]:
+        """Read and write there."""
+        this: Any = self
+        if path is None:
+            self._show_header()
+            yield
+            return
+        try:
+            with at_terminal(path, self._interrupt) as streams:
+                this.stdin, this.stdout = streams
+                this.use_rawinput = True
+                self._show_header()
+                yield
+        finally:
+            this.stdin, this.stdout = sys.stdin, sys.stdout
+
+    def _show_header(self) -> None:
+        this: Any = self
+        if self._seat.header:
+            this.message(self._seat.header)
+            self._seat.header = ""
 
     def get_stack(self, f: Any, t: Any) -> tuple[list[tuple[Any, int]], int]:
         """The stack, and which frame of it is shown first."""
@@ -62,7 +117,12 @@ class _Terminal:
         own = index
         while t is not None and own > 0 and is_inside(stack[own][0]):
             own -= 1
-        return stack, index if is_inside(stack[own][0]) else own
+        if is_inside(stack[own][0]):
+            return stack, index
+        if not self._seat.options.hide_tb:
+            return stack, own
+        shown = [at for at, entry in enumerate(stack) if not is_inside(entry[0])]
+        return [stack[at] for at in shown], shown.index(own)
 
     def _steps(self) -> bool:
         this: Any = self
@@ -80,40 +140,23 @@ def _repl_class() -> type[pdb.Pdb]:
     return type("Repl", (_Terminal, base()), {})
 
 
-def stop_at(frame: FrameType, leases: Leases, lease: Lease, header: str) -> None:
-    """Show a prompt at the line that this frame is at, as soon as it goes on.
-
-    Args:
-        frame: Of the calling thread.
-        leases: Of the actor.
-        lease: Of the terminal; it is waited for if it is not ours.
-        header: What to show before the first prompt.
-    """
-    _make(leases, lease, header).set_trace(frame)
-
-
-def show(
-    crash: tuple[FrameType | None, TracebackType | None],
-    leases: Leases,
-    lease: Lease,
-    header: str,
-) -> None:
+def show(crash: tuple[FrameType | None, TracebackType | None], seat: Seat) -> None:
     """Show a prompt where an error was raised, until it is left.
 
     Args:
         crash: The frame that waits for it, if that is to be shown, and its traceback.
-        leases: As for `stop_at`.
-        lease: Likewise.
-        header: Likewise.
+        seat: Where and how.
     """
     if isinstance(getattr(sys.gettrace(), "__self__", None), pdb.Pdb):
         sys.settrace(None)  # who stepped up to here has arrived
-    repl = _make(leases, lease, header)
+    repl = make(seat)
     repl.reset()
     repl.interaction(*crash)
 
 
-def _make(leases: Leases, lease: Lease, header: str) -> Any:
-    repl: Any = _repl_class()(nosigint=True, skip=SKIPPED)
-    repl._leases, repl._lease, repl._header = leases, lease, header
+def make(seat: Seat) -> Any:
+    """A REPL that is not open yet."""
+    alone = seat.leases is None  # then pdb may handle Ctrl-C in its own way
+    repl: Any = _repl_class()(nosigint=not alone, skip=SKIPPED)
+    repl._seat = seat
     return repl
