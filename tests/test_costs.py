@@ -37,7 +37,7 @@ BOUNDS: Final[dict[str, dict[str, float]]] = {
         "tasks, callee": 0,
         "turns, caller": 2.1,
         "turns, callee": 2.1,
-        "bytes at most, caller": 66_000,
+        "bytes at most, caller": 66_500,  # Python 3.13 takes 400 more than 3.14
         "bytes at most, callee": 66_000,
         "blocks in cycles, caller": 0.3,
         "blocks in cycles, callee": 0.3,

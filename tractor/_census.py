@@ -325,10 +325,12 @@ def _multiprocessing_helpers() -> tuple[set[int], set[int]]:
     tracker: Any = sys.modules.get("multiprocessing.resource_tracker")
     ours: Any = sys.modules.get("tractor.spawn._mp")
     servers = [forkserver._forkserver] if forkserver is not None else []
+    fds: set[int | None] = set()
     if ours is not None:
         servers.append(ours.server)
+        fds.add(ours.server.alive_fd)
     pids: set[int | None] = {server._forkserver_pid for server in servers}
-    fds: set[int | None] = {server._forkserver_alive_fd for server in servers}
+    fds.update(server._forkserver_alive_fd for server in servers)
     if tracker is not None:
         pids.add(tracker._resource_tracker._pid)
         fds.add(tracker._resource_tracker._fd)

@@ -50,6 +50,9 @@ PATIENT: Final = replace(QUICK, kill=QUICK.kill + 1)
 AT_ONCE: Final = replace(PATIENT, terminate=0.0)
 
 keys = pytest.mark.parametrize("key", KEYS)
+sharing = pytest.mark.parametrize(
+    "key", [key for key in KEYS if not get_backend(key).traits.own_gil]
+)
 
 
 @asynccontextmanager
@@ -261,10 +264,10 @@ async def test_nobody_waits_until_one_is_destroyed(
     assert is_destroyed(key, number)
 
 
-async def test_turns_of_a_shared_gil() -> None:
+@sharing
+async def test_turns_of_a_shared_gil(key: str) -> None:
     """They are of all who share it, and no actor's end takes them back."""
     usual = sys.getswitchinterval()
-    (key,) = set(KEYS) - {key for key in KEYS if get_backend(key).traits.own_gil}
     try:
         async with open_tree(key) as an:
             async with actor(an):
