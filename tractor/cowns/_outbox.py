@@ -8,10 +8,12 @@ from typing import Any, Final
 import trio
 
 from tractor.cowns import _records as r
-from tractor.cowns._log import SLOTS, Log
+from tractor.cowns._log import QUOTA, Log
 from tractor.runtime import MsgStream
 
-FULL: Final = SLOTS // 2  # records that may be unsent
+# Records that may be unsent. The loop gets few turns beside a thread that computes, and
+# none would be sent before the worker has run all that it has, and then waits for more.
+FULL: Final = QUOTA // 3
 
 
 class Outbox:
