@@ -17,6 +17,7 @@ from tractor.to_asyncio import (
     LinkedTaskChannel,
     TrioCancelled,
     TrioTaskExited,
+    _linked,
     open_channel_from,
     run_as_asyncio_guest,
     run_task,
@@ -53,6 +54,38 @@ async def test_a_time_out_does_not_hide_the_end_of_the_block() -> None:
             await wait_all_tasks_blocked()
             limits[-1].reschedule(0)  # runs between the end of the block and the task
     assert told == ["late", "late"]
+
+
+@on_asyncio
+async def test_who_has_heard_of_the_end_is_not_cancelled_as_well() -> None:
+    """After its own time-out, a task is told by its channel, and tidies up in peace."""
+    limits: list[asyncio.Timeout] = []
+    told: list[str] = []
+
+    async def target(chan: LinkedTaskChannel) -> None:
+        try:
+            async with asyncio.timeout(None) as limit:
+                limits.append(limit)
+                chan.started_nowait()
+                try:
+                    await chan.receive()
+                finally:
+                    await asyncio.sleep(0)
+        except TimeoutError:
+            told.append("late")
+        try:
+            await chan.receive()
+        except TrioTaskExited:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            told.append("tidied up")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_linked, "AGAIN", 0.0)
+        async with open_channel_from(target):
+            await wait_all_tasks_blocked()
+            limits[-1].reschedule(0)
+    assert told == ["late", "tidied up"]
 
 
 @on_asyncio

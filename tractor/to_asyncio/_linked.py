@@ -141,7 +141,7 @@ class LinkedTask:
     def _tell_again(self) -> None:
         """Cancel a task that lives on: what it got was a time-out of its own."""
         assert self._task is not None, "it was not started"
-        if self._task.done():
+        if self._task.done() or self._task in self._told:
             return
         if self._task.cancelling():  # asyncio tells nobody when that is taken back
             running_loop().call_later(AGAIN, self._tell_again)
@@ -270,13 +270,14 @@ class LinkedTask:
 
         That the block was left is told once. Who goes on is cancelled.
         """
-        task = asyncio.current_task()
-        if self.trio_end is TrioCancelled or task in self._told:
-            return TrioCancelled("the trio side was cancelled, or failed")
         if self.trio_end is None:
             return TrioTaskExited("the trio side has closed its channel")
+        task = asyncio.current_task()
+        knew = task in self._told
         if task is not None:
             self._told.add(task)
+        if knew or self.trio_end is TrioCancelled:
+            return TrioCancelled("the trio side was cancelled, or failed")
         return TrioTaskExited("the trio side has left its block")
 
 
