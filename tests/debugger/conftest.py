@@ -1,12 +1,14 @@
 """What the sessions share."""
 
+import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
 from tests.debugger._session import Session
+from tractor.devx.debug._desk import Desk
 
 
 @pytest.fixture
@@ -23,3 +25,19 @@ def session(plain: Path) -> Iterator[Callable[..., Session]]:
         yield lambda *args, **options: stack.enter_context(
             Session(*args, plain=plain, **options)
         )
+
+
+@pytest.fixture
+def path() -> Iterator[str]:
+    """A terminal."""
+    master, slave = os.openpty()
+    yield os.ttyname(slave)
+    os.close(slave)
+    os.close(master)
+
+
+@pytest.fixture
+def desk(path: str) -> Iterator[Desk]:
+    """Its desk."""
+    with closing(Desk(path)) as desk:
+        yield desk

@@ -1,9 +1,7 @@
 """The desk and its guests, with a terminal that nobody sits at."""
 
-import os
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -17,27 +15,12 @@ from tractor.devx.debug._desk import Desk
 from tractor.devx.debug._lease import Lease, connected, stood_still, stood_still_now
 
 
-@pytest.fixture
-def path() -> Iterator[str]:
-    """A terminal."""
-    master, slave = os.openpty()
-    yield os.ttyname(slave)
-    os.close(slave)
-    os.close(master)
-
-
-@pytest.fixture
-def desk(path: str) -> Iterator[Desk]:
-    """Its desk."""
-    with closing(Desk(path)) as desk:
-        yield desk
-
-
 async def acquired(desk: Desk, name: str) -> Lease:
-    """The terminal for somebody."""
+    """The terminal for somebody, who has begun."""
     lease = Lease(desk.address, name)
     with trio.fail_after(SAFETY):
         await lease.acquire_soon()
+    lease.open()
     return lease
 
 
@@ -65,6 +48,7 @@ async def test_the_terminal_is_handed_on(desk: Desk, path: str) -> None:
             assert not got.is_set()
             first.release()
             await got.wait()
+    second.open()
     assert desk.holder == "second"
     second.release()
     await wait_free(desk)
@@ -125,7 +109,7 @@ async def test_a_step_lets_clocks_run(desk: Desk) -> None:
     lease = await acquired(desk, "stepper")
     lease.step()
     await wait_free(desk)
-    await lease.acquire_soon()
+    lease.open()
     assert desk.holder == "stepper"
     lease.step()
     other = await acquired(desk, "other")
@@ -140,7 +124,7 @@ async def test_who_goes_on_is_known_to_have_left(desk: Desk) -> None:
     for _ in range(10):
         lease.step()
         assert desk.holder == ""
-        await lease.acquire_soon()
+        lease.open()
         assert desk.holder == "stepper"
     lease.release()
     assert desk.holder == ""
@@ -155,6 +139,7 @@ async def test_a_late_answer_is_no_turn(
     lease.step()
     with trio.fail_after(SAFETY):
         assert await lease.acquire_soon() == path
+    assert lease.open() == path
     lease.release()
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import trio
 
 from tractor.devx.debug._debugger import slot
+from tractor.devx.debug._errors import DebugRequestError
 from tractor.devx.debug._options import (
     BoxedMaybeException,
     ReplFixture,
@@ -14,6 +15,9 @@ from tractor.devx.debug._options import (
     make_options,
 )
 from tractor.devx.debug._pause import debug_mode
+from tractor.log import get_logger
+
+log = get_logger("devx")
 
 type Errors = Collection[type[BaseException]]
 
@@ -31,6 +35,9 @@ def open_crash_handler(
 ) -> Iterator[BoxedMaybeException]:
     """Open a REPL when the block raises; also where no actor runs.
 
+    Where there can be none, in a tree without a terminal say, the error is what counts
+    all the same.
+
     Args:
         catch: Types of errors for which it opens.
         ignore: Types for which it does not all the same.
@@ -40,9 +47,6 @@ def open_crash_handler(
 
     Returns:
         A box that has the error when the block is left.
-
-    Raises:
-        DebugRequestError: There is no terminal.
     """
     box = BoxedMaybeException(raise_on_exit=raise_on_exit)
     try:
@@ -52,7 +56,10 @@ def open_crash_handler(
     except tuple(catch) as exc:
         box.value = exc
         tree = None if slot.debugger is None else slot.debugger.options
-        _post_mortem(exc, make_options(hide_tb, repl_fixture, tree))
+        try:
+            _post_mortem(exc, make_options(hide_tb, repl_fixture, tree))
+        except DebugRequestError as refusal:
+            log.devx("no REPL for %r: %s", exc, refusal)
         if box.goes_on():
             raise
 
@@ -95,7 +102,7 @@ def maybe_open_crash_handler(
 
 def _post_mortem(error: BaseException, options: ReplOptions) -> None:
     if slot.debugger is not None:
-        slot.debugger.post_mortem(error, slot.debugger.leases.new(), options)
+        slot.debugger.post_mortem(error, slot.debugger.new_lease(), options)
         return
     from tractor.devx.debug._repl import Seat, show  # local: it takes long
 

@@ -16,7 +16,12 @@ from tractor._types import Aid
 from tractor.devx.debug._desk import Desk
 from tractor.devx.debug._errors import DebugRequestError
 from tractor.devx.debug._frames import has_outside, waiting_frame, where
-from tractor.devx.debug._lease import Lease, Leases, stood_still, stood_still_now
+from tractor.devx.debug._lease import (
+    Lease,
+    refuse_in_lock,
+    stood_still,
+    stood_still_now,
+)
 from tractor.devx.debug._named import Named, name_of
 from tractor.devx.debug._options import ReplFixture, ReplOptions, make_options
 from tractor.devx.debug._terminal import find_terminal
@@ -81,7 +86,6 @@ class Debugger(Hooks):
         self._filter = Named("debug_filter", runtime_vars.debug_filter, debug_filter)
         self._fixture = Named("repl_fixture", runtime_vars.repl_fixture, repl_fixture)
         self._hide_tb = runtime_vars.debug_hide_tb
-        self.leases = Leases(self.address, aid.name)
         self._seen: BaseException | None = None
         self._hook_before: Callable[..., Any] | None = None
         self._portals: _Portals | None = None
@@ -99,7 +103,7 @@ class Debugger(Hooks):
         try:
             if (self._filter.get() or is_crash)(error):
                 options = self.options
-                lease = self.leases.new()
+                lease = self.new_lease()
                 await lease.acquire_soon()
                 self.post_mortem(error, lease, options, frame=frame)
         except DebugRequestError as exc:
@@ -137,6 +141,18 @@ class Debugger(Hooks):
         """How REPLs of this tree are opened, if nothing else is asked for."""
         return make_options(self._hide_tb, self._fixture.get())
 
+    def new_lease(self) -> Lease:
+        """Of the terminal, for whoever stops now.
+
+        Raises:
+            DebugRequestError: He has the terminal already, and would wait for himself.
+        """
+        from tractor.devx.debug._repl import repl_class  # local: it takes long
+
+        refuse_in_lock()
+        repl_class()  # before it is his turn, which does not last
+        return Lease(self.address, self._aid.name)
+
     def make_repl(self, options: ReplOptions, lease: Lease | None = None) -> Any:
         """A REPL that is not open yet.
 
@@ -147,7 +163,7 @@ class Debugger(Hooks):
         from tractor.devx.debug._repl import Seat, make  # local: it takes long
 
         header = f"paused in actor {self._title()}"
-        return make(Seat(self.leases, lease, header, options))
+        return make(Seat(self.new_lease, lease, header, options))
 
     def stop_at(self, frame: FrameType, lease: Lease, options: ReplOptions) -> None:
         """Open a REPL at the line that this frame is at, as soon as it goes on."""
@@ -166,7 +182,7 @@ class Debugger(Hooks):
 
         self._seen = error
         header = f"crash in actor {self._title()}\n{type(error).__name__}: {error}"
-        seat = Seat(self.leases, lease, header, options, error)
+        seat = Seat(self.new_lease, lease, header, options, error)
         show((frame, tb or error.__traceback__), seat)
 
     def _title(self) -> str:
@@ -180,6 +196,10 @@ class Debugger(Hooks):
         if self.on and not os.environ.get(HOOK_VARIABLE):
             self._hook_before = sys.breakpointhook
             sys.breakpointhook = on_breakpoint
+
+    def booted(self) -> None:
+        """What is not found from now on is not there."""
+        self._filter.final = self._fixture.final = True
 
     def disarm(self) -> None:
         """Give it back."""
@@ -251,7 +271,7 @@ def on_breakpoint(*_args: object, **_kwargs: object) -> None:
 
 def stop_sync(debugger: Debugger, frame: FrameType, options: ReplOptions) -> None:
     """Stop at this frame, from sync code; the loop turns while one waits if it can."""
-    lease = debugger.leases.new()
+    lease = debugger.new_lease()
     if _has_portal():
         import greenback
 
@@ -310,5 +330,6 @@ def make_child(runtime_vars: RuntimeVars, aid: Aid) -> Debugger:
 
 def attach_child(actor: Actor, debugger: Debugger) -> None:
     """Let a child that has booted use it (internal)."""
+    debugger.booted()
     actor.hooks = debugger
     actor.lifetime_stack.callback(debugger.disarm)

@@ -7,14 +7,18 @@ is debugged cannot be in the way of its debugger. And the kernel ends a connecti
 its process: whoever dies gives back what he had.
 
     from a guest              from the desk
-    want NAME                 go PATH         once it is his turn
-    lock NAME                 go PATH         likewise; he opens no REPL
-    step                      known           his REPL left the terminal as it was
+    want [NAME, THREAD]       go PATH         once it is his turn, for a moment
+    block [NAME, THREAD]      go PATH | no    likewise; until then his thread waits
+    open                      yours | late    his prompt begins, if it is his turn still
+    lock                      yours | late    likewise what needs no prompt
+    step                      yours | late    nothing is open any more, or not yet
     done                      known           likewise; the next one may have it
     look                      held 1 | free T at once; after `held 1` also `free T`
 
-Each is one line, and a name is JSON. Who steps or has done goes on when that is known:
-from then on Ctrl-C means the tree.
+Each is one line, and what is in brackets is JSON. An offer that nobody takes up passes,
+so that clocks stand still for prompts and locks alone, and not for a guest that cannot
+run. Who steps or has done goes on when that is known: from then on Ctrl-C means the
+tree.
 """
 
 import os
@@ -48,14 +52,16 @@ class Guest:
 
     Attributes:
         name: Of the actor.
+        thread: In which it waits; empty if it did not say.
         done: Whether the terminal was left as it was found.
-        locks: Whether it wants the terminal for no REPL.
+        locks: Whether it has the terminal for no REPL.
         looking: Whether it waits for the end of a REPL.
     """
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self.name = ""
+        self.thread = ""
         self.done = True
         self.locks = False
         self.looking = False
@@ -143,8 +149,8 @@ class Desk:
             now = time.monotonic()
             self._let_in(self._line.expire(now))
             patience = None
-            if self._line.kept_until < float("inf"):
-                patience = max(0.0, self._line.kept_until - now)
+            if self._line.until < float("inf"):
+                patience = max(0.0, self._line.until - now)
             for key, _ in self._selector.select(patience):
                 if key.fileobj is self._stopped:
                     return
@@ -178,16 +184,19 @@ class Desk:
 
     def _obey(self, guest: Guest, line: bytes) -> None:
         word, _, rest = line.partition(b" ")
-        if word in (b"want", b"lock"):
-            guest.locks = word == b"lock"
-            with suppress(msgspec.DecodeError):
-                guest.name = msgspec.json.decode(rest, type=str)
-            self._let_in(self._line.want(guest))
+        if word in (b"want", b"block"):
+            with suppress(msgspec.MsgspecError):
+                guest.name, guest.thread = msgspec.json.decode(
+                    rest, type=tuple[str, str]
+                )
+            self._want(guest, blocks=word == b"block")
+        elif word in (b"open", b"lock"):
+            self._open(guest, locks=word == b"lock")
         elif word == b"step":
             guest.done = True
-            self._line.step(guest, time.monotonic())
+            mine = self._line.step(guest, time.monotonic())
             self._tell_free()
-            guest.tell("known")
+            guest.tell("yours" if mine else "late")
         elif word == b"done":
             guest.done = True
             self._leave_line(guest)
@@ -195,6 +204,27 @@ class Desk:
         elif word == b"look":
             guest.looking = self._line.held
             guest.tell("held 1" if guest.looking else self._free())
+
+    def _want(self, guest: Guest, *, blocks: bool) -> None:
+        mates = {
+            other
+            for other in self._guests
+            if other is not guest and other.thread and other.thread == guest.thread
+        }
+        if blocks and self._line.refuses(mates):
+            guest.tell("no")
+            return
+        self._let_in(self._line.want(guest, time.monotonic(), mates, blocks=blocks))
+
+    def _open(self, guest: Guest, *, locks: bool) -> None:
+        guest.locks = locks
+        if not self._line.open(guest):
+            guest.tell("late")
+            return
+        guest.done = self._terminal is None
+        if self._terminal is not None:
+            self._saved = SavedMode(self._terminal)
+        guest.tell("yours")
 
     def _leave(self, guest: Guest) -> None:
         self._selector.unregister(guest.connection)
@@ -207,17 +237,12 @@ class Desk:
         self._leave_line(guest)
 
     def _leave_line(self, guest: Guest) -> None:
-        after = self._line.leave(guest, time.monotonic())
-        self._let_in(after)
-        if after is None:
-            self._tell_free()
+        self._let_in(self._line.leave(guest, time.monotonic()))
+        self._tell_free()
 
     def _let_in(self, guest: object) -> None:
         if not isinstance(guest, Guest):
             return
-        guest.done = self._terminal is None
-        if self._terminal is not None:
-            self._saved = SavedMode(self._terminal)
         log.devx("the terminal is for %s", guest.name)
         guest.tell(f"go {self._path or ''}")
 

@@ -3,9 +3,10 @@
 import os
 import socket
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import Final, NoReturn
+from typing import Final
 
 import msgspec
 import trio
@@ -15,48 +16,52 @@ from tractor.devx.debug._errors import DebugRequestError
 
 ANSWER: Final = 1.0  # seconds that the desk has to answer what needs no waiting
 PIECE: Final = 4096  # bytes read at once
+REFUSED: Final = (
+    "no REPL here: this thread has the terminal already, in a REPL or in a block of "
+    "acquire_debug_lock() of another task, and would wait for itself; in a task, "
+    "`await tractor.pause()` lets the loop run on to the end of that block"
+)
 
 
 locked: "Final[ContextVar[Lease | None]]" = ContextVar("tractor_debug", default=None)
-"""In whose block this is, if in one."""
+"""In whose block this is, or was; in one if that still has the terminal."""
 
 
 class Lease:
     """The terminal of the tree, for one thread of an actor.
 
+    It is acquired first, which makes it one's turn for a moment, and then opened.
+
     Args:
         address: Of the desk.
         name: Of the actor.
-        locks: Whether there will be no REPL, so that Ctrl-C means the tree as always.
 
     Attributes:
-        path: Of the terminal, while it is ours.
+        path: Of the terminal, from one's turn to the next step or the end.
     """
 
-    def __init__(self, address: str, name: str, *, locks: bool = False) -> None:
+    def __init__(self, address: str, name: str) -> None:
         self.path: str | None = None
         self._address = address
-        word = b"lock " if locks else b"want "
-        self._want = word + msgspec.json.encode(name) + b"\n"
+        self._name = name
         self._connection: socket.socket | None = None
         self._unread = b""
 
+    def __del__(self) -> None:
+        self._close()  # of who stepped, and did not stop again
+
     def acquire(self) -> str:
-        """Wait for it, which blocks this thread, and return its path.
+        """Wait for one's turn, which blocks this thread, and return its path.
 
         Raises:
-            DebugRequestError: There is no terminal, or no desk any more.
+            DebugRequestError: There is no terminal, or no desk any more; or what this
+                thread would wait for is that it goes on.
         """
-        if self.path is None:
-            try:
-                connection = self._ask()
-                while self.path is None:
-                    self._take(connection.recv(PIECE))
-            except OSError as exc:
-                self._fail(exc)
-            except BaseException:
-                self._close()
-                raise
+        with self._asking():
+            if self.path is None:
+                self._ask("block")
+            while self.path is None:
+                self._take(self._answer())
         return self.path
 
     async def acquire_soon(self) -> str:
@@ -65,62 +70,118 @@ class Lease:
         Cancellation: one's place in the line is given up.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self.path is None:
-            try:
-                connection = self._ask()
+        with self._asking():
+            while self.path is None:
+                connection = self._ask("want")
                 while self.path is None:
-                    await trio.lowlevel.wait_readable(connection)
-                    self._take(connection.recv(PIECE))
-            except OSError as exc:
-                self._fail(exc)
-            except BaseException:
-                self._close()
-                raise
+                    if b"\n" not in self._unread:
+                        await trio.lowlevel.wait_readable(connection)
+                    self._take(self._answer())
+                self._claim("step")  # this task may have had to wait for its loop
         return self.path
 
+    def open(self) -> str:
+        """Begin a REPL; waits as `acquire` does if it is not one's turn any more.
+
+        Raises:
+            DebugRequestError: As for that.
+        """
+        path = self.acquire()
+        with self._asking():
+            while not self._claim("open"):
+                path = self.acquire()
+        return path
+
+    async def lock_soon(self) -> None:
+        """Wait for one's turn and begin what is no REPL, in the loop of trio.
+
+        Raises:
+            DebugRequestError: As for `acquire`.
+
+        Cancellation: as for `acquire_soon`.
+        """
+        await self.acquire_soon()
+        with self._asking():
+            while not self._claim("lock"):
+                await self.acquire_soon()
+
     def step(self) -> None:
-        """Run on, to come back soon."""
-        self._tell(b"step\n")
+        """End what is open, and run on, to come back soon."""
+        self._tell("step")
         self.path = None
 
     def release(self) -> None:
         """Give it back."""
-        self._tell(b"done\n")
-        self._close()
+        try:
+            self._tell("done")
+        finally:
+            self._close()
 
-    def _ask(self) -> socket.socket:
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Whatever goes wrong, the desk hears of it by the end of the connection."""
+        try:
+            yield
+        except OSError as exc:
+            self._close()
+            msg = f"the terminal cannot be asked for, since the root has ended: {exc}"
+            raise DebugRequestError(msg) from exc
+        except BaseException:
+            self._close()
+            raise
+
+    def _ask(self, word: str) -> socket.socket:
         if self._connection is None:
             self._connection = connected(self._address)
-        self._connection.sendall(self._want)
+        thread = f"{os.getpid()}.{threading.get_native_id()}"
+        who = msgspec.json.encode((self._name, thread))
+        self._connection.sendall(word.encode() + b" " + who + b"\n")
         return self._connection
 
-    def _take(self, data: bytes) -> None:
-        if not data:
-            msg = "the desk is closed"
-            raise ConnectionError(msg)
-        *lines, self._unread = (self._unread + data).split(b"\n")
-        for line in lines:
-            word, _, path = line.partition(b" ")
-            if word != b"go":  # an answer that was late
-                continue
-            self.path = os.fsdecode(path)
-            if not self.path:
-                msg = "there is no terminal: the root of the tree has none"
-                raise DebugRequestError(msg)
+    def _answer(self) -> bytes:
+        """The next line of the desk."""
+        assert self._connection is not None
+        while b"\n" not in self._unread:
+            if not (data := self._connection.recv(PIECE)):
+                msg = "the desk is closed"
+                raise ConnectionError(msg)
+            self._unread += data
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line
 
-    def _tell(self, line: bytes) -> None:
+    def _take(self, line: bytes) -> None:
+        word, _, path = line.partition(b" ")
+        if word == b"no":
+            raise DebugRequestError(REFUSED)
+        if word != b"go":  # an answer that was late
+            return
+        self.path = os.fsdecode(path)
+        if not self.path:
+            msg = "there is no terminal: the root of the tree has none"
+            raise DebugRequestError(msg)
+
+    def _claim(self, word: str) -> bool:
+        """Say what one does in one's turn; whether it is that still."""
+        assert self._connection is not None
+        self._connection.sendall(word.encode() + b"\n")
+        mine = self._answer() == b"yours"
+        if not mine:
+            self.path = None
+        return mine
+
+    def _tell(self, word: str) -> None:
         """Tell the desk, and wait until it knows."""
-        if (connection := self._connection) is not None:
+        if (connection := self._connection) is None:
+            return
+        try:
             with suppress(OSError):
                 connection.settimeout(ANSWER)
-                connection.sendall(line)
-                connection.recv(PIECE)
+                connection.sendall(word.encode() + b"\n")
+                self._answer()
             connection.settimeout(None)
-
-    def _fail(self, exc: OSError) -> NoReturn:
-        self._close()
-        msg = f"the terminal cannot be asked for, since the root has ended: {exc}"
-        raise DebugRequestError(msg) from exc
+        except BaseException:  # Ctrl-C, which means the tree by now
+            self._close()
+            raise
 
     def _close(self) -> None:
         if self._connection is not None:
@@ -128,59 +189,12 @@ class Lease:
         self._connection, self.path, self._unread = None, None, b""
 
 
-class Leases:
-    """Those of one actor.
+def refuse_in_lock() -> None:
+    """Refuse a REPL to who has the terminal already, and would wait for himself.
 
-    A task that waits for the terminal has a lease of its own. Who steps keeps his; if
-    the program stops for another reason meanwhile, in the same thread, it takes that
-    one over, or it would wait for itself.
-
-    Args:
-        address: Of the desk.
-        name: Of the actor.
+    Raises:
+        DebugRequestError: He does.
     """
-
-    def __init__(self, address: str, name: str) -> None:
-        self._address = address
-        self._name = name
-        self._of_thread = threading.local()
-
-    def new(self) -> Lease:
-        """For whoever stops now.
-
-        Raises:
-            DebugRequestError: He has the terminal already, and would wait for himself.
-        """
-        _refuse_in_lock()
-        return self._kept() or Lease(self._address, self._name)
-
-    def again(self, lease: Lease | None) -> Lease:
-        """For whoever had this one at his last stop, and has it still if it is kept.
-
-        Raises:
-            DebugRequestError: As for `new`.
-        """
-        if lease is not None and lease.path is not None:
-            return lease
-        _refuse_in_lock()
-        if lease is not None and self._kept(lease):
-            return lease
-        return Lease(self._address, self._name)
-
-    def keep(self, lease: Lease) -> None:
-        """Its holder steps."""
-        lease.step()
-        self._of_thread.kept = lease
-
-    def _kept(self, wanted: Lease | None = None) -> Lease | None:
-        kept: Lease | None = getattr(self._of_thread, "kept", None)
-        if wanted is not None and wanted is not kept:
-            return None
-        self._of_thread.kept = None
-        return kept
-
-
-def _refuse_in_lock() -> None:
     lock = locked.get()
     if lock is not None and lock.path is not None:
         msg = "no REPL in a block of acquire_debug_lock(), which has the terminal"

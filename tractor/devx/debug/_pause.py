@@ -47,7 +47,7 @@ async def pause(
     """
     debugger = current_debugger()
     options = make_options(hide_tb, repl_fixture, debugger.options)
-    lease = debugger.leases.new()
+    lease = debugger.new_lease()
     with trio.CancelScope(shield=shield):
         await lease.acquire_soon()
     debugger.stop_at(api_frame or sys._getframe(1), lease, options)
@@ -111,7 +111,7 @@ async def post_mortem(
         repl_fixture: As for `pause`.
 
     Raises:
-        RuntimeError: There is no error.
+        RuntimeError: There is no error, or nobody raised it.
         DebugRequestError: The tree is not in debug mode, or there is no terminal.
 
     Cancellation: the REPL does not open, unless it has.
@@ -120,9 +120,12 @@ async def post_mortem(
     if error is None:
         msg = "there is no error: call post_mortem() in an except block, or give it one"
         raise RuntimeError(msg)
+    if tb is None and error.__traceback__ is None:
+        msg = f"nobody raised {error!r} yet, so there is no place of it to show"
+        raise RuntimeError(msg)
     debugger = current_debugger()
     options = make_options(hide_tb, repl_fixture, debugger.options)
-    lease = debugger.leases.new()
+    lease = debugger.new_lease()
     with trio.CancelScope(shield=shield):
         await lease.acquire_soon()
     debugger.post_mortem(error, lease, options, tb)
@@ -192,7 +195,8 @@ def debug_mode() -> bool:
 async def acquire_debug_lock(subactor_uid: Uid | None = None) -> AsyncIterator[None]:
     """Have the terminal of the tree for the block, without a REPL.
 
-    All clocks of the tree stand still meanwhile.
+    All clocks of the tree stand still meanwhile. A `pause` of another task waits for
+    the end of the block; what would stop this loop, as `breakpoint()`, is refused.
 
     Args:
         subactor_uid: In whose name; by default in that of this actor.
@@ -210,13 +214,12 @@ async def acquire_debug_lock(subactor_uid: Uid | None = None) -> AsyncIterator[N
     if (own := locked.get()) is not None and own.path is not None:
         yield  # it is had already
         return
-    lease = Lease(debugger.address, name, locks=True)
-    await lease.acquire_soon()
-    token = locked.set(lease)
+    lease = Lease(debugger.address, name)
+    await lease.lock_soon()
+    locked.set(lease)  # for good, since the block may be left in another context
     try:
         yield
     finally:
-        locked.reset(token)
         lease.release()
 
 

@@ -1,12 +1,12 @@
 """The REPL of one actor: pdbp, or pdb where that is not installed.
 
-It has the terminal exactly while it shows a prompt. Between two stops of a stepping
+It holds the terminal exactly while it shows a prompt. Between two stops of a stepping
 person (`n`, `s`) the program runs as always, and Ctrl-C means the tree again.
 """
 
 import pdb
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from types import FrameType, TracebackType
@@ -14,10 +14,14 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from tractor.devx.debug._errors import DebugRequestError
 from tractor.devx.debug._frames import is_inside
-from tractor.devx.debug._lease import Lease, Leases
+from tractor.devx.debug._lease import Lease
 from tractor.devx.debug._options import ReplOptions
 from tractor.devx.debug._terminal import at_terminal
+from tractor.log import get_logger
+
+log = get_logger("devx")
 
 # Nobody wants to step through these.
 SKIPPED: Final = ("tractor.*", "trio.*", "outcome.*", "greenback.*", "contextlib")
@@ -39,14 +43,14 @@ class Seat(Struct):
     """Where a REPL is shown, and how.
 
     Attributes:
-        leases: Of its actor; where no tree is, the REPL is at the standard streams.
+        new_lease: Of its actor; where no tree is, the REPL is at the standard streams.
         lease: Of the terminal; it is waited for if it is not ours.
         header: What to show before the first prompt.
         options: How it is opened.
         error: What it shows, if it was opened for that.
     """
 
-    leases: Leases | None = None
+    new_lease: Callable[[], Lease] | None = None
     lease: Lease | None = None
     header: str = ""
     options: ReplOptions = ReplOptions()
@@ -61,41 +65,47 @@ class _Terminal:
     def interaction(self, frame: Any, tb_or_exc: Any) -> None:
         """Show a prompt, and obey until the program is to go on."""
         this: Any = self
-        stops = tb_or_exc is None  # in a program that goes on after it
-        with (
-            self._turn(may_step=stops) as path,
-            self._seat.options.entered(self._seat.error) as wanted,
-        ):
-            if wanted:
-                with self._at(path):
-                    super().interaction(frame, tb_or_exc)  # type: ignore[misc]
-            elif stops:
-                this.set_continue()
+        seat = self._seat
+        # In a program that goes on after it; else it has stopped for good.
+        stops = frame is not None and tb_or_exc is None and seat.error is None
+        asked = seat.lease is None  # by a call at this line
+        try:
+            with self._turn(may_step=stops), seat.options.entered(seat.error) as wanted:
+                if wanted:
+                    with self._at():
+                        super().interaction(frame, tb_or_exc)  # type: ignore[misc]
+                elif stops:
+                    this.set_continue()
+        except DebugRequestError as exc:
+            if asked or not stops:
+                raise
+            log.error("the debugger lets the program run on: %s", exc)
+            this.set_continue()
 
     @contextmanager
-    def _turn(self, *, may_step: bool) -> Iterator[str | None]:
-        """Have the terminal of the tree, if there is one; its path."""
+    def _turn(self, *, may_step: bool) -> Iterator[None]:
+        """Let it be one's turn at the terminal of the tree, if there is one."""
         seat = self._seat
-        if seat.leases is None:
-            yield None
+        if seat.new_lease is None:
+            yield
             return
-        lease = seat.lease = seat.leases.again(seat.lease)
+        lease = seat.lease = seat.lease or seat.new_lease()
+        lease.acquire()
         try:
-            yield lease.acquire()
+            yield
         finally:
-            if may_step and self._steps():
-                seat.leases.keep(lease)
-            else:
+            if not (may_step and self._steps()):
                 lease.release()
 
     @contextmanager
-    def _at(self, path: str | None) -> Iterator[None]:
-        """Read and write there."""
+    def _at(self) -> Iterator[None]:
+        """Read and write there, and hold it for just as long."""
         this: Any = self
-        if path is None:
+        if (lease := self._seat.lease) is None:
             self._show_header()
             yield
             return
+        path = lease.open()
         try:
             with at_terminal(path, self._interrupt) as streams:
                 this.stdin, this.stdout = streams
@@ -104,6 +114,7 @@ class _Terminal:
                 yield
         finally:
             this.stdin, this.stdout = sys.stdin, sys.stdout
+            lease.step()
 
     def _show_header(self) -> None:
         this: Any = self
@@ -136,7 +147,8 @@ class _Terminal:
 
 
 @lru_cache(1)
-def _repl_class() -> type[pdb.Pdb]:
+def repl_class() -> type[pdb.Pdb]:
+    """Of all REPLs of this actor; to make it takes long, the first time."""
     return type("Repl", (_Terminal, base()), {})
 
 
@@ -156,7 +168,7 @@ def show(crash: tuple[FrameType | None, TracebackType | None], seat: Seat) -> No
 
 def make(seat: Seat) -> Any:
     """A REPL that is not open yet."""
-    alone = seat.leases is None  # then pdb may handle Ctrl-C in its own way
-    repl: Any = _repl_class()(nosigint=not alone, skip=SKIPPED)
+    alone = seat.new_lease is None  # then pdb may handle Ctrl-C in its own way
+    repl: Any = repl_class()(nosigint=not alone, skip=SKIPPED)
     repl._seat = seat
     return repl
