@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 NETMASK: Final = {4: 24, 6: 64}  # bits, by version of IP
+ESTABLISHED: Final = "01"  # in /proc/net/tcp
 
 _NEW_LINK: Final = 16  # RTM_NEWLINK; linux/rtnetlink.h
 _NEW_ADDRESS: Final = 20  # RTM_NEWADDR
@@ -99,13 +100,14 @@ class Host:
                 with suppress(FileExistsError):  # one that the kernel did not take away
                     self.run(_add_address, CABLE, address)
 
-    def packets_sent_again(self) -> int:
-        """How many packets of TCP it had to repeat so far."""
-        text = self.run(Path("/proc/thread-self/net/snmp").read_text)
-        names, values = (
-            line.split() for line in text.splitlines() if line.startswith("Tcp:")
-        )
-        return int(values[names.index("RetransSegs")])
+    def tries_again(self) -> bool:
+        """Whether it has sent something again, over IPv4, and got no answer yet."""
+        text = self.run(Path("/proc/thread-self/net/tcp").read_text)
+        for line in text.splitlines()[1:]:
+            state, _, _, repeats, _, probes = line.split()[3:9]
+            if state == ESTABLISHED and int(repeats, 16) + int(probes):
+                return True
+        return False
 
 
 @contextmanager
