@@ -26,6 +26,26 @@ from tractor.to_asyncio import (
 # -- Of a block ------------------------------------------------------------------------
 
 
+async def miss_the_end(
+    chan: LinkedTaskChannel,
+    limits: list[asyncio.Timeout],
+    told: list[str],
+    turns: int,
+) -> None:
+    """Wait for the channel until one's own time-out, and clean up after that."""
+    try:
+        async with asyncio.timeout(None) as limit:
+            limits.append(limit)
+            chan.started_nowait()
+            try:
+                await chan.receive()
+            finally:
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+    except TimeoutError:
+        told.append("late")
+
+
 @on_asyncio
 async def test_a_time_out_does_not_hide_the_end_of_the_block() -> None:
     """A task that hears of its own time-out only is cancelled where it waits next.
@@ -36,17 +56,7 @@ async def test_a_time_out_does_not_hide_the_end_of_the_block() -> None:
     told: list[str] = []
 
     async def target(chan: LinkedTaskChannel, turns: int) -> None:
-        try:
-            async with asyncio.timeout(None) as limit:
-                limits.append(limit)
-                chan.started_nowait()
-                try:
-                    await chan.receive()
-                finally:
-                    for _ in range(turns):
-                        await asyncio.sleep(0)
-        except TimeoutError:
-            told.append("late")
+        await miss_the_end(chan, limits, told, turns)
         await asyncio.Event().wait()
 
     for turns in (0, 5):
@@ -63,16 +73,7 @@ async def test_who_has_heard_of_the_end_is_not_cancelled_as_well() -> None:
     told: list[str] = []
 
     async def target(chan: LinkedTaskChannel) -> None:
-        try:
-            async with asyncio.timeout(None) as limit:
-                limits.append(limit)
-                chan.started_nowait()
-                try:
-                    await chan.receive()
-                finally:
-                    await asyncio.sleep(0)
-        except TimeoutError:
-            told.append("late")
+        await miss_the_end(chan, limits, told, turns=1)
         try:
             await chan.receive()
         except TrioTaskExited:
